@@ -1,0 +1,247 @@
+"""Checkpoints: safetensors for tensors, JSON for the rest, never pickle; each appears at once.
+
+``checkpoints/step-00000200/`` holds ``model.safetensors``, ``optimizer.safetensors`` and
+``state.json`` (written last inside a temporary folder, with the SHA-256 of the other two, before
+the folder is renamed). The newest k stay, and ``best-00000150`` by the validation metric. What
+cannot be read is passed over with a warning and the one before is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from schemas.errors import MammoError
+
+__all__ = ["Position", "load_model", "restore", "save", "saved"]
+
+FORMAT = 1
+log = logging.getLogger("mammo_train")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a stage stands: the next batch is number `batch` of `epoch`.
+
+    Attributes
+    ----------
+    step
+        Optimiser steps that are done.
+    fingerprint
+        What the order of draws depends on (selection digest, order version, seed, config); a
+        resumed run must have the same.
+    precision
+        What the runtime ran in; a resumed run goes on in it.
+    metrics
+        Of the last validation before this checkpoint.
+    best
+        Best value of the stage's metric so far.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = "auto"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    best: float | None = None
+
+
+def save(
+    folder: Path,
+    position: Position,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    keep: int,
+    best: bool = False,
+    host: Callable[[Tensor], Tensor] = Tensor.cpu,
+) -> Path:
+    """Write ``folder/step-N`` (or ``best-N``) atomically and drop what is older than the newest k.
+
+    Parameters
+    ----------
+    host
+        Copies a tensor from the device; the model itself never moves, because on XLA that would
+        part the parameters from the optimiser.
+    """
+    name = f"{'best' if best else 'step'}-{position.step:08d}"
+    place = folder / f".tmp-{name}-{os.getpid()}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    weights = {key: _own(host(value)) for key, value in model.state_dict().items()}
+    moments, groups = _flatten(optimizer, host)
+    digests = {
+        "model.safetensors": _write_tensors(place / "model.safetensors", weights),
+        "optimizer.safetensors": _write_tensors(
+            place / "optimizer.safetensors", {**moments, "rng": torch.get_rng_state()}
+        ),
+    }
+    state = {"format": FORMAT, **asdict(position), "groups": groups, "sha256": digests}
+    _write(place / "state.json", json.dumps(state, indent=1, sort_keys=True).encode())
+    target = folder / name
+    if target.exists():
+        shutil.rmtree(target)
+    place.rename(target)
+    _sync(folder)
+    for old in saved(folder, "best" if best else "step")[1 if best else keep :]:
+        shutil.rmtree(old)
+    return target
+
+
+def saved(folder: Path, kind: str = "step") -> list[Path]:
+    """List checkpoints of a kind (``step`` or ``best``), newest first."""
+    return sorted(folder.glob(f"{kind}-*"), reverse=True) if folder.is_dir() else []
+
+
+def restore(
+    folder: Path,
+    fingerprint: Mapping[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> Position:
+    """Load the newest readable checkpoint into model and optimiser.
+
+    Returns
+    -------
+    Position
+        Where to go on; step 0 when there is nothing to resume.
+
+    Raises
+    ------
+    MammoError
+        The checkpoint was made from another selection, order version, seed or config.
+    """
+    for stale in folder.glob(".tmp-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    for path in saved(folder):
+        try:
+            state, weights, moments = _read(path)
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("checkpoint %s cannot be read (%s): taking the one before", path, error)
+            continue
+        position = _position(state)
+        check(path, position.fingerprint, fingerprint)
+        model.load_state_dict(weights)
+        torch.set_rng_state(moments.pop("rng"))
+        optimizer.load_state_dict(_unflatten(moments, state["groups"]))
+        return position
+    if saved(folder):
+        raise MammoError(
+            f"none of the checkpoints in {folder} can be read: delete that folder to start again"
+        )
+    return Position()
+
+
+def load_model(folder: Path, model: nn.Module) -> Position:
+    """Load the best checkpoint's weights, or the newest where no validation was better.
+
+    Raises
+    ------
+    MammoError
+        There is no readable checkpoint.
+    """
+    for path in [*saved(folder, "best"), *saved(folder)]:
+        try:
+            state, weights, _ = _read(path)
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("checkpoint %s cannot be read (%s): taking another", path, error)
+            continue
+        model.load_state_dict(weights)
+        return _position(state)
+    raise MammoError(f"no checkpoint in {folder}: train first, for example mammo-train run")
+
+
+def check(path: Path, had: Mapping[str, Any], has: Mapping[str, Any]) -> None:
+    for name in sorted({*had, *has}):
+        before, now = had.get(name), has.get(name)
+        if json.dumps(before, sort_keys=True) != json.dumps(now, sort_keys=True):
+            raise MammoError(
+                f"{path} was made with {name} = {_short(before)} and this run has {_short(now)}: "
+                f"go on with the same data and options, or give another --work"
+            )
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _position(state: Mapping[str, Any]) -> Position:
+    names = Position.__dataclass_fields__
+    return Position(**{name: value for name, value in state.items() if name in names})
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    state = json.loads((path / "state.json").read_text())
+    if state["format"] != FORMAT:
+        raise ValueError(f"format {state['format']}, this version reads {FORMAT}")
+    tensors = []
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        data = (path / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != state["sha256"][name]:
+            raise ValueError(f"{name} does not have the SHA-256 that state.json names")
+        from safetensors.torch import load
+
+        tensors.append(load(data))
+    return state, tensors[0], tensors[1]
+
+
+def _own(tensor: Tensor) -> Tensor:
+    # safetensors stores row-major bytes; channels_last weights must be copied to it.
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _flatten(
+    optimizer: torch.optim.Optimizer, host: Callable[[Tensor], Tensor]
+) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    state = optimizer.state_dict()
+    moments = {
+        f"{index}.{name}": _own(host(torch.as_tensor(value)))
+        for index, values in state["state"].items()
+        for name, value in values.items()
+    }
+    return moments, [dict(group) for group in state["param_groups"]]
+
+
+def _unflatten(moments: Mapping[str, Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in moments.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    return {"state": state, "param_groups": groups}
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    from safetensors.torch import save as encode
+
+    data = encode(dict(tensors))
+    _write(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+

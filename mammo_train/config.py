@@ -1,0 +1,268 @@
+"""What a training run is told: typed, frozen, one preset plus what the command line changes.
+
+`RunConfig` holds one model per stage. `PRESETS` gives the values of ``smoke`` (a proof that the
+path works, about a minute on two cores), ``small`` (minutes on two cores, hours on real films) and
+``base`` (an accelerator). `overrides_model` derives from the same classes the model that the
+command line fills in, so each field exists once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from schemas.errors import UsageError
+
+__all__ = [
+    "PRESETS",
+    "PretrainClassifierConfig",
+    "RunConfig",
+    "SegmentConfig",
+    "StageConfig",
+    "load_config",
+    "overrides_model",
+    "resolve_config",
+    "save_config",
+]
+
+Preset = Literal["smoke", "small", "base"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class StageConfig(_Frozen):
+    """What every stage is told about its optimisation and its checkpoints."""
+
+    epochs: int = Field(30, ge=1, description="passes over the training draws")
+    batch_size: int = Field(8, ge=1, description="samples of one step, over all devices")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+    warmup_fraction: float = Field(
+        0.05, ge=0, lt=1, description="share of all steps with a rising learning rate"
+    )
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    validate_every: int = Field(1, ge=1, description="epochs between two validations")
+    checkpoint_every: int = Field(200, ge=1, description="steps between two checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept")
+    log_every: int = Field(10, ge=1, description="steps between two reads of the loss")
+
+
+class SegmentConfig(StageConfig):
+    """The U-Net: lesion against the rest on a canvas of fixed pixel size."""
+
+    mm_per_pixel: float = Field(0.4, gt=0, description="millimetres of one network pixel")
+    tile_height: int = Field(512, ge=16, multiple_of=16, description="network pixels of a tile")
+    tile_width: int = Field(384, ge=16, multiple_of=16, description="network pixels of a tile")
+    tiles_per_film: int = Field(1, ge=1, description="training tiles a film gives an epoch")
+    lesion_tile_share: float = Field(
+        0.75, ge=0, le=1, description="share of tiles of a lesion film that hold a lesion"
+    )
+    base_channels: int = Field(32, ge=4, description="channels of the first U-Net level")
+    levels: int = Field(5, ge=2, le=6, description="U-Net levels")
+    norm: Literal["batch", "group"] = Field("batch", description="normalisation layer")
+    region_loss: Literal["dice", "iou"] = Field("dice", description="soft overlap that is learnt")
+    region_weight: float = Field(1.0, ge=0, description="weight of the overlap loss")
+    pixel_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy")
+    focal_gamma: float = Field(0.0, ge=0, description="focus of the cross-entropy; 0 is none")
+    min_region_mm2: float = Field(12.0, ge=0, description="smaller predicted regions are dropped")
+
+
+class PretrainClassifierConfig(StageConfig):
+    """The ResNet-18 on patches at drawn lesions and at background."""
+
+    patch_mm: float = Field(40.0, gt=0, description="side of a patch in millimetres")
+    patch_px: int = Field(128, ge=32, multiple_of=32, description="side of a patch in pixels")
+    draws_per_epoch: int = Field(0, ge=0, description="patches of an epoch; 0 is two a lesion")
+    background_share: float = Field(
+        0.34, gt=0, lt=1, description="share of background among the drawn patches"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
+    weights: Path | None = Field(
+        None, description="state dict in torchvision's ResNet-18 layout (.safetensors or .pth)"
+    )
+
+
+class RunConfig(_Frozen):
+    """One run: what is shared by all stages, and one part per stage."""
+
+    preset: Preset = "small"
+    seed: int = Field(1, ge=0, description="seed of the weights, the order and the augmentation")
+    where: str | None = Field(None, description="SQL condition on the manifest's columns")
+    segment: SegmentConfig = SegmentConfig()
+    pretrain_classifier: PretrainClassifierConfig = PretrainClassifierConfig()
+
+
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "smoke": {
+        "segment": {
+            "epochs": 8, "batch_size": 4, "learning_rate": 3e-3, "mm_per_pixel": 0.8,
+            "tile_height": 128, "tile_width": 128, "base_channels": 16, "validate_every": 4,
+            "tiles_per_film": 1, "checkpoint_every": 50,
+        },
+        "pretrain_classifier": {
+            "epochs": 5, "batch_size": 16, "patch_mm": 40.0, "patch_px": 64,
+            "validate_every": 5, "checkpoint_every": 50, "draws_per_epoch": 512,
+        },
+    },
+    "small": {
+        "segment": {
+            "epochs": 20, "batch_size": 4, "learning_rate": 2e-3, "tile_height": 256,
+            "tile_width": 256, "mm_per_pixel": 0.4, "validate_every": 4,
+        },
+        "pretrain_classifier": {
+            "epochs": 10, "batch_size": 32, "patch_px": 96, "validate_every": 2,
+            "draws_per_epoch": 1024,
+        },
+    },
+    "base": {
+        "segment": {
+            "epochs": 100, "batch_size": 16, "mm_per_pixel": 0.2, "tile_height": 512,
+            "tile_width": 512, "checkpoint_every": 500, "log_every": 50,
+        },
+        "pretrain_classifier": {
+            "epochs": 60, "batch_size": 64, "patch_px": 256, "checkpoint_every": 500,
+            "log_every": 50,
+        },
+    },
+}
+
+
+def overrides_model(cls: type[BaseModel] = RunConfig, path: tuple[str, ...] = ()) -> type[BaseModel]:
+    """Derive the model of the command line: every field optional, its help naming the presets.
+
+    Parameters
+    ----------
+    cls
+        The config model whose fields become options.
+    path
+        Where that model sits below `RunConfig`; empty at the top.
+
+    Returns
+    -------
+    type
+        A pydantic model with the same field names, each ``None`` when the user said nothing.
+    """
+    fields: dict[str, Any] = {}
+    for name, info in cls.model_fields.items():
+        if not path and name in {"preset", "where"}:
+            continue  # both have an option of their own in every command
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            nested = overrides_model(kind, (*path, name))
+            fields[name] = (nested, nested())
+        else:
+            said = ", ".join(f"{p} {_preset_value(p, path, name, info.default)}" for p in PRESETS)
+            text = f"{info.description} [{said}]" if path else info.description
+            fields[name] = (kind | None, Field(None, description=text))  # type: ignore[operator]
+    made: type[BaseModel] = create_model(
+        f"{cls.__name__}Overrides", __config__=ConfigDict(frozen=True, extra="forbid"), **fields
+    )
+    return made
+
+
+def _preset_value(preset: str, path: tuple[str, ...], name: str, default: Any) -> Any:
+    values: Any = PRESETS[preset]
+    for part in path:
+        values = values.get(part, {})
+    return values.get(name, default)
+
+
+def resolve_config(
+    preset: str, overrides: BaseModel | Mapping[str, Any] | None = None, *, where: str | None = None
+) -> RunConfig:
+    """Build the config of a run: the preset, changed by what the user said.
+
+    Raises
+    ------
+    UsageError
+        Unknown preset or key (with the nearest right one), or a value outside its range.
+    """
+    if preset not in PRESETS:
+        raise UsageError(_unknown("preset", preset, list(PRESETS)))
+    said = overrides.model_dump(exclude_none=True) if isinstance(overrides, BaseModel) else overrides
+    values: dict[str, Any] = {name: dict(part) for name, part in PRESETS[preset].items()}
+    for name, value in (said or {}).items():
+        if isinstance(value, Mapping):
+            values[name] = {**values.get(name, {}), **value}
+        else:
+            values[name] = value
+    return _validated({**values, "preset": preset, "where": where})
+
+
+def _validated(values: Mapping[str, Any]) -> RunConfig:
+    _check_keys(RunConfig, values, ())
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"config {where} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}; "
+            f"see mammo-train segment --help for what it means"
+        ) from None
+
+
+def _check_keys(cls: type[BaseModel], values: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    for name, value in values.items():
+        if name not in cls.model_fields:
+            raise UsageError(_unknown("config key", ".".join((*path, name)), _all_keys(RunConfig)))
+        kind = cls.model_fields[name].annotation
+        if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            _check_keys(kind, value, (*path, name))
+
+
+def _all_keys(cls: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, info in cls.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += _all_keys(kind, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _unknown(what: str, word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return f"unknown {what} {word!r}: {hint}"
+
+
+def save_config(config: RunConfig, path: Path) -> str:
+    """Write the resolved config as YAML and return the text."""
+    import yaml
+
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return str(text)
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a saved config.
+
+    Raises
+    ------
+    UsageError
+        No such file, no YAML, or keys and values that `RunConfig` does not know.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"no config at {path}: train first, for example mammo-train run --data OUT --work DIR"
+        ) from None
+    except yaml.YAMLError as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(f"{path} is no YAML ({first}): delete it and train again") from None
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{path} holds no config: delete it and train again")
+    return _validated(values)

@@ -1,0 +1,298 @@
+"""The one training loop: build, restore, step, validate, save. It knows a device as `runtime` only.
+
+A stage brings the model, the batches of an epoch, the loss and the validation; `train` runs it to
+its end from wherever its folder stands. Killed at any moment and started again, the sequence of
+losses is that of an undisturbed run: draws are a function of (seed, epoch, selection), and the
+checkpoint holds model, optimiser, random state and the number of the next batch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mammo_train import checkpoint
+from mammo_train.checkpoint import Position
+from mammo_train.config import StageConfig
+from mammo_train.curves import draw_curves
+from mammo_train.runtime import Batch, Runtime
+from mammo_train.tracking import Tracker
+from schemas.errors import MammoError
+
+__all__ = ["Finished", "Stage", "Stopped", "finished", "learning_rate", "train"]
+
+# Options that change neither a weight nor a draw may differ between a run and its resumption.
+FREE = {"log_every", "checkpoint_every", "keep_checkpoints"}
+
+
+class Stage(Protocol):
+    """What the loop asks of a stage."""
+
+    name: str
+    config: StageConfig
+    seed: int
+    metric: str
+    metrics: tuple[str, ...]
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        """Say what the order of draws depends on; JSON values."""
+        ...
+
+    def build(self) -> nn.Module:
+        """Build the model on the host."""
+        ...
+
+    def example(self) -> Tensor:
+        """Give images (N, 1, H, W) in the training shape, for a probe."""
+        ...
+
+    def steps(self, epoch: int) -> int:
+        """Count the global batches of an epoch; the same for all epochs."""
+        ...
+
+    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+        """Give the batches of an epoch from number `start` on, padded samples with weight 0."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
+        """Give the loss of a batch on the device, a float32 scalar."""
+        ...
+
+    def validate(self, model: nn.Module, runtime: Runtime) -> Mapping[str, float]:
+        """Measure on the validation split; the model is in eval mode."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a stage ended: its folder, steps, and the best value of its metric with its step."""
+
+    folder: Path
+    steps: int
+    metric: str
+    best: float
+
+
+class Stopped(MammoError):
+    """The run was asked to end; its state is saved and the same command goes on."""
+
+
+def train(stage: Stage, runtime: Runtime, folder: Path, *, bar: bool = True) -> Finished:
+    """Train a stage to its end, from its newest checkpoint where it has one.
+
+    Parameters
+    ----------
+    folder
+        ``WORK/stages/<stage>/``; gets ``checkpoints/``, ``metrics.csv``, ``curves.png``,
+        ``tensorboard/`` and, at the end, ``done.json``.
+
+    Raises
+    ------
+    MammoError
+        The checkpoints belong to other data or options, or the loss is no longer finite.
+    Stopped
+        SIGTERM came; everything is saved.
+    """
+    settings, saves = stage.config, folder / "checkpoints"
+    per_epoch = stage.steps(0)
+    total = per_epoch * settings.epochs
+    torch.manual_seed(stage.seed)
+    model = stage.build()
+    torch.manual_seed(stage.seed)  # the probe below must not shift what follows
+    newest = _precision_of(saves)
+    if newest is not None:
+        runtime.precision = newest
+    model = runtime.prepare(model, stage.example())
+    optimizer = _adamw(model, settings)
+    identity = fingerprint(stage)
+    at = checkpoint.restore(saves, identity, model, optimizer)
+    at = replace(at, fingerprint=identity, precision=runtime.precision)
+
+    def save(at: Position, *, best: bool = False) -> None:
+        keep = settings.keep_checkpoints
+        checkpoint.save(saves, at, model, optimizer, keep=keep, best=best, host=runtime.host)
+
+    tracker = Tracker(folder, stage.metrics, steps=total, title=stage.name, bar=bar)
+    with tracker, _asked_to_stop() as stop:
+        tracker.start(at.step)
+        while at.epoch < settings.epochs:
+            pending = _Pending(tracker, runtime)
+            model.train()
+            for batch in tracker.waited(stage.batches(at.epoch, at.batch)):
+                rate = learning_rate(at.step, total, settings)
+                loss = _step(stage, runtime, model, optimizer, runtime.put(batch), rate)
+                at = replace(at, step=at.step + 1, batch=at.batch + 1)
+                pending.add(loss, rate, len(batch["weight"]))
+                due = at.step % settings.checkpoint_every == 0 and at.batch < per_epoch
+                if due or stop() or at.step % settings.log_every == 0:
+                    pending.flush(at)
+                if due or stop():
+                    save(at)
+                if stop():
+                    raise Stopped(f"{stage.name}: stopped at step {at.step}, saved; run it again")
+            pending.flush(at)
+            if at.batch != per_epoch:
+                raise MammoError(f"{stage.name}: the loader gave {at.batch} of {per_epoch} batches")
+            at = replace(at, epoch=at.epoch + 1, batch=0)
+            if at.epoch % settings.validate_every == 0 or at.epoch == settings.epochs:
+                at, better = _validate(stage, runtime, model, tracker, at)
+                if better:
+                    save(at, best=True)
+                draw_curves(tracker.path, folder / "curves.png", title=stage.name)
+            save(at)
+    return _finish(stage, folder, at)
+
+
+def _step(
+    stage: Stage, runtime: Runtime, model: nn.Module, optimizer: torch.optim.Optimizer,
+    batch: Batch, rate: float,
+) -> Tensor:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    loss = stage.loss(model, batch, runtime)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), stage.config.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    runtime.end_step()
+    return loss.detach()
+
+
+def _validate(
+    stage: Stage, runtime: Runtime, model: nn.Module, tracker: Tracker, at: Position
+) -> tuple[Position, bool]:
+    model.eval()
+    metrics = dict(stage.validate(model, runtime))
+    tracker.validation(at.step, at.epoch - 1, metrics)
+    value = metrics[stage.metric]
+    better = math.isfinite(value) and (at.best is None or value > at.best)
+    return replace(at, metrics=metrics, best=value if better else at.best), better
+
+
+class _Pending:
+    """Losses that still lie on the device; reading them waits for it, so they are read in groups."""
+
+    def __init__(self, tracker: Tracker, runtime: Runtime) -> None:
+        self._tracker, self._runtime = tracker, runtime
+        self._losses: list[Tensor] = []
+        self._rates: list[float] = []
+
+    def add(self, loss: Tensor, rate: float, images: int) -> None:
+        self._losses.append(loss)
+        self._rates.append(rate)
+        self._tracker.saw(images)
+
+    def flush(self, at: Position) -> None:
+        if not self._losses:
+            return
+        losses = self._runtime.numbers(self._losses)
+        self._tracker.train(at.step, at.epoch, losses, self._rates)
+        self._losses, self._rates = [], []
+        if not all(math.isfinite(loss) for loss in losses):
+            raise MammoError(
+                f"the loss is not finite within {len(losses)} steps before step {at.step}: "
+                f"lower the learning rate, or use --precision fp32"
+            )
+
+
+def learning_rate(step: int, total: int, config: StageConfig) -> float:
+    """Give the rate of a step: linear warm-up, then half a cosine down to 0.
+
+    Loshchilov and Hutter 2016 (arXiv:1608.03983) without restarts; a pure function, so that a
+    resumed run needs no scheduler state.
+    """
+    warm = max(1, round(config.warmup_fraction * total))
+    if step < warm:
+        return config.learning_rate * (step + 1) / warm
+    done = (step - warm) / max(1, total - warm)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _adamw(model: nn.Module, config: StageConfig) -> torch.optim.AdamW:
+    # Norms and biases are not decayed: shrinking a scale changes no function that a norm follows.
+    plain = [p for p in model.parameters() if p.ndim < 2]
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def fingerprint(stage: Stage) -> dict[str, Any]:
+    """Say what a checkpoint of this stage depends on, as JSON values.
+
+    Each option stands alone, so that a refusal can name the one that changed.
+    """
+    options = {
+        f"{stage.name}.{name}": value
+        for name, value in stage.config.model_dump(mode="json").items()
+        if name not in FREE
+    }
+    return {**stage.fingerprint(), "seed": stage.seed, **options}
+
+
+def finished(stage: Stage, folder: Path) -> Finished | None:
+    """Tell whether a stage has been trained to its end in this folder, with these options.
+
+    Raises
+    ------
+    MammoError
+        It was, but from other data or options.
+    """
+    path = folder / "done.json"
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text())
+    checkpoint.check(path, found["fingerprint"], fingerprint(stage))
+    return Finished(folder, found["steps"], found["metric"], found["best"])
+
+
+def _finish(stage: Stage, folder: Path, at: Position) -> Finished:
+    if at.best is None:
+        raise MammoError(f"{stage.name}: {stage.metric} was never a number; is the val split empty?")
+    values = {
+        "steps": at.step, "metric": stage.metric, "best": at.best, "fingerprint": at.fingerprint,
+    }
+    temporary = folder / "done.tmp"
+    temporary.write_text(json.dumps(values, indent=1, sort_keys=True))
+    temporary.replace(folder / "done.json")
+    return Finished(folder, at.step, stage.metric, at.best)
+
+
+def _precision_of(saves: Path) -> Any:
+    # A probe on a busy machine may choose otherwise than the first time.
+    for path in checkpoint.saved(saves):
+        try:
+            return json.loads((path / "state.json").read_text())["precision"]
+        except (OSError, ValueError, KeyError):
+            continue
+    return None
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Any]:
+    asked: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, note)
+    except ValueError:  # not the main thread: nobody can send us signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)

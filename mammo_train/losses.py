@@ -1,0 +1,102 @@
+"""Losses on logits, in float32 whatever the network ran in, safe for empty masks.
+
+Ignored pixels (255) and padding samples (weight 0) are taken out by multiplication, never by
+boolean indexing, which would change shapes and fall back to the host on XLA.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+__all__ = ["IGNORE", "patch_loss", "pixel_loss", "region_loss", "segmentation_loss"]
+
+IGNORE = 255
+
+
+def region_loss(
+    logits: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    *,
+    kind: Literal["dice", "iou"] = "dice",
+    smooth: float = 1.0,
+) -> Tensor:
+    """Soft Dice or IoU loss of the whole batch, one number.
+
+    Sums run over the batch, not over each film: a film without lesion then adds its false
+    probability to the denominator, so "predict nothing" has a gradient, while a per-film overlap of
+    an empty mask is constant (Milletari et al. 2016, arXiv:1606.04797; batch form as in nnU-Net).
+    ``smooth`` pixels are added above and below, so a batch without any lesion has the loss
+    ``1 - smooth / (false mass + smooth)``, which falls to 0 for a network that predicts nothing.
+
+    Parameters
+    ----------
+    logits, target, valid
+        (N, 1, H, W) floats; target and valid are 0 or 1, valid 0 takes a pixel out.
+    """
+    probability = torch.sigmoid(logits.float()) * valid
+    truth = target.float() * valid
+    overlap = (probability * truth).sum()
+    total = probability.sum() + truth.sum()
+    if kind == "dice":
+        return 1 - (2 * overlap + smooth) / (total + smooth)
+    return 1 - (overlap + smooth) / (total - overlap + smooth)
+
+
+def pixel_loss(logits: Tensor, target: Tensor, valid: Tensor, *, gamma: float = 0.0) -> Tensor:
+    """Mean binary cross-entropy over valid pixels; with gamma > 0 the focal loss without alpha.
+
+    Shapes as in `region_loss` (Lin et al. 2017, arXiv:1708.02002). A batch without a valid pixel
+    gives 0.
+    """
+    logits, truth = logits.float(), target.float()
+    entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    if gamma > 0:
+        probability = torch.sigmoid(logits)
+        missed = truth * (1 - probability) + (1 - truth) * probability
+        entropy = entropy * missed**gamma
+    return (entropy * valid).sum() / valid.sum().clamp(min=1)
+
+
+def segmentation_loss(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    *,
+    region: Literal["dice", "iou"] = "dice",
+    region_weight: float = 1.0,
+    pixel_weight: float = 1.0,
+    gamma: float = 0.0,
+) -> Tensor:
+    """Weighted sum of overlap loss and cross-entropy.
+
+    Parameters
+    ----------
+    logits
+        (N, 1, H, W).
+    target
+        (N, 1, H, W): 1 lesion, 0 none, 255 ignored.
+    weight
+        (N,): 0 for padding samples, which then have no effect at all, else 1.
+    """
+    target = target.float()
+    valid = (target != IGNORE).float() * weight.float().reshape(-1, 1, 1, 1)
+    truth = (target == 1).float()
+    overlap = region_loss(logits, truth, valid, kind=region)
+    entropy = pixel_loss(logits, truth, valid, gamma=gamma)
+    return region_weight * overlap + pixel_weight * entropy
+
+
+def patch_loss(
+    logits: Tensor, target: Tensor, weight: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
+    """Mean cross-entropy of (N, C) logits against (N,) classes over samples with weight."""
+    weight = weight.float()
+    loss = F.cross_entropy(
+        logits.float(), target.long(), reduction="none", label_smoothing=label_smoothing
+    )
+    return (loss * weight).sum() / weight.sum().clamp(min=1)

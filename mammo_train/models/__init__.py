@@ -1,0 +1,1 @@
+"""The networks: images in, logits out."""

@@ -1,0 +1,80 @@
+"""torchvision's ResNet-18 (He et al. 2015, arXiv:1512.03385) for one-channel patches.
+
+Classes are background 0, benign 1, malignant 2: "no lesion" and "benign lesion" are kept apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from schemas.errors import UsageError
+
+__all__ = ["CLASSES", "load_torchvision_weights", "patch_classifier"]
+
+CLASSES = ("background", "benign", "malignant")
+
+
+def patch_classifier(weights: Path | None = None) -> nn.Module:
+    """Build the classifier: (N, 1, S, S) float patches to (N, 3) logits.
+
+    Parameters
+    ----------
+    weights
+        A state dict in torchvision's ResNet-18 layout (keys ``conv1.weight``,
+        ``layer1.0.conv1.weight`` ...) to start from; three input channels are summed to one, which
+        is what a grey picture repeated over three channels would give, and ``fc`` is left out.
+    """
+    from torchvision.models import resnet18
+
+    model: nn.Module = resnet18(weights=None, num_classes=len(CLASSES))
+    model.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    assert isinstance(model.conv1, nn.Conv2d)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    if weights is not None:
+        load_torchvision_weights(model, weights)
+    return model
+
+
+def load_torchvision_weights(model: nn.Module, path: Path) -> None:
+    """Copy a torchvision ResNet-18 state dict into `model`, all but ``fc``.
+
+    Raises
+    ------
+    UsageError
+        The file is missing, is no state dict, or lacks or misshapes a tensor.
+    """
+    state = {name: value for name, value in _read(path).items() if not name.startswith("fc.")}
+    first = state.get("conv1.weight")
+    if first is not None and first.ndim == 4 and first.shape[1] == 3:
+        state["conv1.weight"] = first.sum(dim=1, keepdim=True)
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith("fc.")}
+    for name, value in own.items():
+        found = state.get(name)
+        if found is None or found.shape != value.shape:
+            got = "nothing" if found is None else f"shape {tuple(found.shape)}"
+            raise UsageError(
+                f"weights {path}: tensor {name} should have shape {tuple(value.shape)} and is "
+                f"{got}; give a state dict of torchvision's resnet18"
+            )
+    model.load_state_dict({name: state[name] for name in own}, strict=False)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        # weights_only: a pickle from elsewhere must not be able to run code.
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UsageError(f"no weights at {path}: check the path") from None
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"weights {path} cannot be read ({first}): is it a state dict?") from None
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise UsageError(f"weights {path} hold no state dict (name to tensor)")
+    return dict(found)

@@ -1,0 +1,149 @@
+"""The loop: learning rate, losses written, resume, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mammo_train import checkpoint
+from mammo_train.config import SegmentConfig
+from mammo_train.engine import finished, learning_rate, train
+from mammo_train.runtime.cpu import CpuRuntime
+from mammo_train.tracking import read_metrics
+from schemas.errors import MammoError
+from tests.train.tiny import TinyStage
+
+ROOT = Path(__file__).parents[2]
+
+
+def losses(folder: Path) -> list[tuple[int, str]]:
+    rows = read_metrics(folder / "metrics.csv")
+    return [(int(row["step"]), row["loss"]) for row in rows if row["kind"] == "train"]
+
+
+def run(folder: Path, **changes: object) -> list[tuple[int, str]]:
+    train(TinyStage(**changes), CpuRuntime("fp32"), folder, bar=False)  # type: ignore[arg-type]
+    return losses(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
+    torch.set_num_threads(1)
+    return run(tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_learning_rate_rises_then_falls_to_nothing() -> None:
+    config = SegmentConfig(learning_rate=1.0, warmup_fraction=0.1)
+    rates = [learning_rate(step, 100, config) for step in range(100)]
+    assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert 0 < rates[-1] < 1e-3
+
+
+def test_every_step_has_its_loss_and_the_same_seed_repeats_them(
+    undisturbed: list[tuple[int, str]], tmp_path: Path
+) -> None:
+    assert [step for step, _ in undisturbed] == list(range(1, 25))
+    assert run(tmp_path) == undisturbed
+
+
+def test_another_seed_gives_other_losses(
+    undisturbed: list[tuple[int, str]], tmp_path: Path
+) -> None:
+    assert run(tmp_path, seed=2) != undisturbed
+
+
+def test_finished_stage_is_known_and_changed_options_are_refused(tmp_path: Path) -> None:
+    run(tmp_path)
+    done = finished(TinyStage(), tmp_path)
+    assert done is not None
+    assert done.steps == 24
+    with pytest.raises(MammoError, match=r"tiny\.learning_rate = .* give another --work"):
+        finished(TinyStage(learning_rate=1e-4), tmp_path)
+
+
+def test_changed_selection_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "done.json").unlink()
+    with pytest.raises(MammoError, match="made with selection = .* and this run has"):
+        run(tmp_path, selection="other")
+
+
+def test_only_the_newest_and_the_best_checkpoints_stay(tmp_path: Path) -> None:
+    run(tmp_path)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert [name for name in names if name.startswith("step-")] == ["step-00000021", "step-00000024"]
+    assert len([name for name in names if name.startswith("best-")]) == 1
+
+
+def test_torn_newest_checkpoint_falls_back_and_the_losses_do_not_change(
+    undisturbed: list[tuple[int, str]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path)
+    newest = checkpoint.saved(tmp_path / "checkpoints")[0]
+    data = bytearray((newest / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (newest / "model.safetensors").write_bytes(data)
+    with caplog.at_level("WARNING"):
+        assert run(tmp_path) == undisturbed
+    assert "taking the one before" in caplog.text
+
+
+def test_no_checkpoint_is_a_pickle(tmp_path: Path) -> None:
+    run(tmp_path)
+    kinds = {path.suffix for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()}
+    assert kinds == {".safetensors", ".json"}
+    state = json.loads((checkpoint.saved(tmp_path / "checkpoints")[0] / "state.json").read_text())
+    assert state["step"] == 24
+
+
+def test_loss_that_is_not_finite_ends_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(MammoError, match="not finite .* lower the learning rate"):
+        run(tmp_path, poison=5)
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.train.tiny", str(folder), "0.05"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+
+
+def wait_for_steps(folder: Path, steps: int) -> None:
+    for _ in range(600):
+        if (folder / "metrics.csv").is_file() and len(losses(folder)) >= steps:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no {steps} steps within a minute")
+
+
+def test_killed_at_a_random_step_and_resumed_the_losses_are_bitwise_the_same(
+    undisturbed: list[tuple[int, str]], tmp_path: Path
+) -> None:
+    steps = random.randint(5, 20)
+    with start(tmp_path) as process:
+        wait_for_steps(tmp_path, steps)
+        process.kill()
+    assert len(losses(tmp_path)) < 24
+    assert run(tmp_path) == undisturbed, f"killed after {steps} steps"
+
+
+def test_sigterm_saves_and_the_next_run_goes_on(
+    undisturbed: list[tuple[int, str]], tmp_path: Path
+) -> None:
+    with start(tmp_path) as process:
+        wait_for_steps(tmp_path, 3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    stopped = checkpoint.saved(tmp_path / "checkpoints")
+    assert stopped
+    assert run(tmp_path) == undisturbed
