@@ -119,9 +119,10 @@ def problems(table: pa.Table, columns: Sequence[Column]) -> Iterator[str]:
 
 def _word_problems(array: pa.ChunkedArray, column: Column) -> Iterator[str]:
     allowed = {word.value for word in column.words or ()}
-    found: set[str] = set()
-    for value in array.unique().to_pylist():
-        found.update(value if isinstance(value, list) else [value])
+    values = array.combine_chunks()
+    if pa.types.is_list(array.type):
+        values = values.flatten()
+    found = set(values.unique().to_pylist())
     for word in sorted(found - allowed - {None}, key=str):
         yield f"column {column.name} holds {word!r}, which is not in its vocabulary"
 

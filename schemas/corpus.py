@@ -88,16 +88,16 @@ class Corpus:
 
     def frame(self, where: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return rows of the manifest as pandas; see `table`."""
-        return self.table(where, columns).to_pandas()
+        return _pandas(self.table(where, columns))
 
     def lesions(self, where: str | None = None) -> pd.DataFrame:
         """Return rows of the lesions table as pandas, sorted by sample_id."""
-        return select(self._dataset_of("lesions"), where, None).to_pandas()
+        return _pandas(select(self._dataset_of("lesions"), where, None))
 
     def _parquet(self, name: str) -> pd.DataFrame:
         filesystem, base = self.store.arrow()
         path = f"{base}/{self.version}/{name}"
-        return ds.dataset(path, filesystem=filesystem, format="parquet").to_table().to_pandas()
+        return _pandas(ds.dataset(path, filesystem=filesystem, format="parquet").to_table())
 
     def rejects(self) -> pd.DataFrame:
         """Return the films that became no sample, with reason and detail."""
@@ -106,6 +106,11 @@ class Corpus:
     def absent(self) -> pd.DataFrame:
         """Return the films that tables name and the copies do not hold."""
         return self._parquet("absent.parquet")
+
+
+def _pandas(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def open_corpus(location: str) -> Corpus:

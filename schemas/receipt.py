@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -81,20 +81,10 @@ class Receipt:
 
     def row_digest(self) -> str:
         """Return a digest of the rows with rounded floats: survives an upgrade of pyarrow."""
-        return row_digest(self._digested())
+        head = {"task_id": self.task_id, "shard": self.shard, "tar_sha256": self.tar_sha256}
+        return row_digest([head, *(_printable(row) for row in self._table().to_pylist())])
 
-    def _digested(self) -> Iterator[dict[str, Any]]:
-        yield {"task_id": self.task_id, "shard": self.shard, "tar_sha256": self.tar_sha256}
-        for entry in self.entries:
-            yield {
-                "row": entry.row,
-                "lesions": list(entry.lesions),
-                "thumbnail": (entry.thumbnail or b"").hex(),
-                "reject": entry.reject,
-            }
-
-    def to_parquet(self) -> bytes:
-        """Return the file's bytes."""
+    def _table(self) -> pa.Table:
         rows = [
             {
                 "row": rounded(entry.row) if entry.row is not None else None,
@@ -114,8 +104,11 @@ class Receipt:
             "tar_sha256": self.tar_sha256,
         }
         metadata = {_METADATA_KEY: json.dumps(about, sort_keys=True).encode()}
-        table = pa.Table.from_pylist(rows, schema=RECEIPT_SCHEMA.with_metadata(metadata))
-        return parquet_bytes(table)
+        return pa.Table.from_pylist(rows, schema=RECEIPT_SCHEMA.with_metadata(metadata))
+
+    def to_parquet(self) -> bytes:
+        """Return the file's bytes."""
+        return parquet_bytes(self._table())
 
     @classmethod
     def from_parquet(cls, data: bytes, name: str) -> Self:
@@ -140,6 +133,10 @@ class Receipt:
             for row in table.to_pylist()
         )
         return cls(entries=entries, **about)
+
+
+def _printable(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "thumbnail": (row["thumbnail"] or b"").hex()}
 
 
 def parquet_bytes(table: pa.Table, row_group_size: int = 65536) -> bytes:
