@@ -59,7 +59,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def put(self, batch: Batch) -> Batch:
-        """Bring a batch to the device; int16 images hold uint16 bits."""
+        """Bring a batch to the device."""
 
     def autocast(self) -> AbstractContextManager[object]:
         """Give the context in which the network runs."""

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from mammo_train.runtime import Batch, Precision, Runtime
-from mammo_train.runtime.convert import widen
 
 __all__ = ["CpuRuntime"]
 
@@ -45,8 +44,8 @@ class CpuRuntime(Runtime):
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def put(self, batch: Batch) -> Batch:
-        """Widen int16 images; nothing moves."""
-        return {name: widen(value) for name, value in batch.items()}
+        """Nothing moves."""
+        return batch
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 where it was chosen."""
@@ -66,7 +65,7 @@ def _autocast(precision: str) -> AbstractContextManager[object]:
 def _seconds(model: nn.Module, example: Tensor, precision: str) -> float:
     # On a copy in train mode: BatchNorm's running averages and gradients stay untouched.
     trial = copy.deepcopy(model).train()
-    image = widen(example)[:2].contiguous(memory_format=torch.channels_last)
+    image = example[:2].contiguous(memory_format=torch.channels_last)
     best = float("inf")
     for _ in range(3):
         start = time.perf_counter()

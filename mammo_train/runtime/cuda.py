@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from mammo_train.runtime import Batch, Precision, Runtime
-from mammo_train.runtime.convert import widen
 from schemas.errors import UsageError
 
 __all__ = ["CudaRuntime"]
@@ -39,9 +38,8 @@ class CudaRuntime(Runtime):
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def put(self, batch: Batch) -> Batch:
-        """Copy the batch from pinned memory without waiting; int16 widens on the device."""
-        moved = {k: v.pin_memory().to(self.device, non_blocking=True) for k, v in batch.items()}
-        return {name: widen(value) for name, value in moved.items()}
+        """Copy the batch from pinned memory without waiting."""
+        return {k: v.pin_memory().to(self.device, non_blocking=True) for k, v in batch.items()}
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 unless fp32 was asked for."""

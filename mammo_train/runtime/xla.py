@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from mammo_train.runtime import Batch, Precision, Runtime
-from mammo_train.runtime.convert import widen
 from schemas.errors import UsageError
 
 __all__ = ["XlaRuntime", "counters"]
@@ -69,7 +68,7 @@ class XlaRuntime(Runtime):
 
     def put(self, batch: Batch) -> Batch:
         """Move the batch, its rows spread over the devices in blocks."""
-        return {name: widen(self._send(value)) for name, value in batch.items()}
+        return {name: self._send(value) for name, value in batch.items()}
 
     def _send(self, value: Tensor) -> Tensor:
         if self._mesh is None:
