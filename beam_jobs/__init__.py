@@ -1,0 +1,1 @@
+"""The job: plans, pool, shards, receipts, versions, and the command `mammo-etl`."""
