@@ -1,0 +1,262 @@
+"""The loader: batches of tensors from draws, the same for any number of workers.
+
+A map-style dataset whose sampler yields lists of draws; torch itself hands batch b to worker
+b mod W and returns them in order. Workers are started by a fork server, because the parent holds
+threads (DuckDB, Arrow, OpenMP) and perhaps a device, and they stay for all epochs. What goes wrong
+inside a worker comes back as a value and is raised here as one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mammo_train.data.draws import BatchPlan, BatchSampler, Draw
+from mammo_train.data.reading import SampleReader, decode_image, decode_mask, is_remote
+from schemas.errors import MammoError, StoreError
+
+if TYPE_CHECKING:
+    from schemas.store import Store
+
+__all__ = ["Batch", "DrawDataset", "Loader", "Transform", "default_workers", "loader_errors",
+           "make_loader"]  # fmt: skip
+
+Batch = dict[str, torch.Tensor]
+Item = dict[str, npt.NDArray[Any]]
+
+PREFETCH = 2
+TIMEOUT_S = 600.0
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where torch passes tensors between processes on Linux
+
+
+class Transform(Protocol):
+    """From a decoded sample to one row of a batch. Pure: all randomness is the draw's seed."""
+
+    def needs_mask(self, draw: Draw) -> bool:
+        """Tell whether this draw's mask must be read."""
+
+    def __call__(
+        self, draw: Draw, image: npt.NDArray[np.uint16], mask: npt.NDArray[np.uint8] | None
+    ) -> Item:
+        """Return ``image`` (float32, 1 x H x W), ``target`` and ``weight`` (float32, scalar)."""
+
+    def padding(self) -> Item:
+        """Return a row of the same shapes with weight 0."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error of a worker as a value: torch would wrap its text into a traceback."""
+
+    kind: type[MammoError]
+    text: str
+
+
+class DrawDataset(Dataset[Any]):
+    """Reads, checks, decodes and transforms the draws of one batch."""
+
+    def __init__(self, store: Store, transform: Transform) -> None:
+        self.reader, self.transform = SampleReader(store), transform
+
+    def __getitems__(self, draws: Sequence[Draw]) -> Batch | _Failure:
+        """Return the batch of these draws, or what went wrong."""
+        try:
+            return self._batch(draws)
+        except StoreError as error:
+            return _Failure(StoreError, str(error))
+        except MammoError as error:
+            return _Failure(MammoError, str(error))
+
+    def _batch(self, draws: Sequence[Draw]) -> Batch:
+        real = [draw for draw in draws if draw.row >= 0]
+        masks = [self.transform.needs_mask(draw) for draw in real]
+        items = []
+        for draw, (image, mask) in zip(real, self.reader.payloads(real, masks), strict=True):
+            drawn = None if mask is None else decode_mask(mask, draw)
+            items.append(self.transform(draw, decode_image(image, draw), drawn))
+        items += [self.transform.padding()] * (len(draws) - len(real))
+        batch = {name: torch.from_numpy(np.stack([i[name] for i in items])) for name in items[0]}
+        batch["row"] = torch.tensor([draw.row for draw in draws], dtype=torch.int64)
+        batch["lesion"] = torch.tensor([draw.lesion for draw in draws], dtype=torch.int64)
+        return batch
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _start_worker(worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def default_workers(store: Store) -> int:
+    """Return how many workers feed this machine: one a core, two where reads wait for a network."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 2 * cores if is_remote(store) else cores
+
+
+class Loader:
+    """Iterable over the batches of `plan` from batch `start` on.
+
+    ``plan`` and ``start`` are plain attributes: set them for the next epoch and iterate again,
+    workers stay. A batch is a dict of tensors: image (float32, N x 1 x H x W), target (uint8
+    N x 1 x H x W, or int64 N), weight (float32 N), row and lesion (int64 N, -1 for padding).
+
+    Parameters
+    ----------
+    store, transform
+        Where the bytes are, and what becomes of them.
+    workers
+        Processes; 0 reads in this one.
+    context
+        How they start: ``forkserver``, ``spawn`` or ``fork``; all give the same batches.
+    timeout_s
+        Longest wait for a batch.
+
+    Raises
+    ------
+    MammoError
+        On iterating: shared memory is too small, a worker died or hangs, a sample is unreadable.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        transform: Transform,
+        *,
+        workers: int = 0,
+        plan: BatchPlan | None = None,
+        start: int = 0,
+        context: str = "forkserver",
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self.workers, self.context, self.timeout_s = workers, context, timeout_s
+        self.dataset = DrawDataset(store, transform)
+        self.sampler = BatchSampler(plan, start)
+        self._torch: DataLoader[Any] | None = None
+
+    @property
+    def plan(self) -> BatchPlan | None:
+        """The batches to come."""
+        return self.sampler.plan
+
+    @plan.setter
+    def plan(self, plan: BatchPlan) -> None:
+        self.sampler.plan = plan
+
+    @property
+    def start(self) -> int:
+        """Number of the first batch that is made."""
+        return self.sampler.start
+
+    @start.setter
+    def start(self, start: int) -> None:
+        self.sampler.start = start
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        with loader_errors():
+            for batch in self._source():
+                if isinstance(batch, _Failure):
+                    raise batch.kind(batch.text)
+                yield batch
+
+    def close(self) -> None:
+        """End the workers."""
+        self._torch = None
+
+    def _source(self) -> Iterator[Any]:
+        if not len(self.sampler):
+            return iter(())
+        if self.workers == 0:
+            return (self.dataset.__getitems__(draws) for draws in self.sampler)
+        if self._torch is None:
+            self._check_shared_memory()
+            self._torch = self._make()
+        return iter(self._torch)
+
+    def _make(self) -> DataLoader[Any]:
+        import torch.multiprocessing as multiprocessing
+
+        context = multiprocessing.get_context(self.context)
+        if self.context == "forkserver":
+            # Imported once in the server, so that a second loader's workers start at once.
+            context.set_forkserver_preload(["mammo_train.data.dataset", "cv2"])
+        return DataLoader(
+            self.dataset,
+            batch_sampler=self.sampler,  # type: ignore[arg-type]  # lists of draws, not of numbers
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=_start_worker,
+            multiprocessing_context=context,
+            prefetch_factor=PREFETCH,
+            persistent_workers=True,
+            timeout=self.timeout_s,
+        )
+
+    def _check_shared_memory(self) -> None:
+        if not os.path.isdir(SHARED_MEMORY) or self.plan is None:
+            return
+        row = sum(array.nbytes for array in self.dataset.transform.padding().values())
+        needed = (self.workers * PREFETCH + 2) * self.plan.batch_size * row
+        state = os.statvfs(SHARED_MEMORY)
+        free = state.f_bavail * state.f_frsize
+        if needed > free:
+            raise MammoError(
+                f"{SHARED_MEMORY} has {free >> 20} MiB free and {self.workers} loader workers may "
+                f"need {-(-needed >> 20)} MiB: lower --workers (0 needs none) or enlarge it "
+                f"(docker run --shm-size=2g)"
+            )
+
+
+def make_loader(
+    store: Store, plan: BatchPlan, transform: Transform, workers: int = 0, start: int = 0
+) -> Loader:
+    """Return the loader of a plan; see `Loader`."""
+    return Loader(store, transform, workers=workers, plan=plan, start=start)
+
+
+@contextlib.contextmanager
+def loader_errors() -> Iterator[None]:
+    """Turn torch's words for a dead or silent worker into one sentence that says what to do.
+
+    torch raises the first from a signal handler, that is, anywhere in the main thread: put the
+    whole loop inside, not only the fetching of batches.
+
+    Raises
+    ------
+    MammoError
+        A worker was killed, or no batch came in time.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        words = f"{error} {error.__cause__ or ''}"
+        if "DataLoader timed out" in words:
+            raise MammoError(
+                f"no batch came from the loader's workers in time ({error}): the store hangs or is "
+                f"far too slow; run again, training resumes at the last checkpoint"
+            ) from error
+        if "DataLoader worker" not in words:
+            raise
+        hint = (
+            f"{SHARED_MEMORY} is too small (docker run --shm-size=2g) or lower --workers"
+            if "shared memory" in words or "Bus error" in words
+            else "out of memory? lower --workers or --batch-size"
+        )
+        raise MammoError(
+            f"a loader worker was killed ({str(error).splitlines()[0]}): {hint}; run again, "
+            f"training resumes at the last checkpoint"
+        ) from error

@@ -1,0 +1,358 @@
+"""Which samples a stage learns from and is measured on: from the manifest, with the defaults said.
+
+Always left out: spot and magnification views (unless asked for); of several pictures of one
+exposure (`pair_key`) all but one a modality; normal films whose label is only `implied` from val
+and test; `audit:leak` films from train, and from val where their twin is in test. `segment` takes
+`annotation = 'complete'` alone, so a malignant film without outline can enter neither its loss nor
+its count of false regions. A patient or a group of near-duplicates on two sides is refused.
+
+Everything is numpy columns: a table of Python objects walked in a forked worker is copied page by
+page. Workers get none of it anyway, a draw carries what they need.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mammo_train.data.order import ORDER_VERSION, sample_keys
+from schemas.errors import MammoError, UsageError
+from schemas.vocabulary import Annotation, LabelBasis, LesionFlag, Pathology, QualityFlag, Split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from schemas.corpus import Corpus
+
+__all__ = [
+    "BACKGROUND",
+    "BENIGN",
+    "CLASSES",
+    "MALIGNANT",
+    "Lesions",
+    "Selection",
+    "Selections",
+    "build_selections",
+]
+
+CLASSES = ("background", "benign", "malignant")
+BACKGROUND, BENIGN, MALIGNANT = 0, 1, 2
+_CLASS_OF = {Pathology.BENIGN.value: BENIGN, Pathology.MALIGNANT.value: MALIGNANT}
+
+_COLUMNS = (
+    "sample_id", "source", "patient_id", "split_key", "pair_key", "duplicate_group", "modality", "spot_mag",
+    "pathology", "label_basis", "annotation", "n_lesions", "height", "width", "mm_eff",
+    "mm_nominal", "split", "quality_flags", "shard", "image_offset", "image_size", "image_crc32c",
+    "mask_offset", "mask_size", "mask_crc32c",
+)  # fmt: skip
+_BYTES = ("image_offset", "image_size", "image_crc32c", "mask_offset", "mask_size", "mask_crc32c")
+_ANNOTATION_RANK = {Annotation.COMPLETE.value: 0, Annotation.PARTIAL.value: 1}
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Lesions of a selection that have a place and a known pathology.
+
+    Parameters
+    ----------
+    film
+        int64 (M,): row of the selection.
+    lesion_id
+        str (M,).
+    label
+        int8 (M,): 1 benign, 2 malignant, 0 where the pathology is unknown (`segment` only).
+    box
+        float64 (M, 4): x0, y0, x1, y1 in standard pixels, corner coordinates, half-open.
+    """
+
+    film: Ints
+    lesion_id: npt.NDArray[np.str_]
+    label: npt.NDArray[np.int8]
+    box: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.film)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The films of one split, sorted by sample id; every array has one entry a film.
+
+    Parameters
+    ----------
+    ids, patient, source, pathology, annotation
+        str (N,).
+    height, width
+        int64 (N,): standard pixels.
+    mm
+        float64 (N,): mm_eff, millimetres of a standard pixel.
+    mm_nominal
+        bool (N,): whether that number is nominal because the spacing is unknown.
+    shard
+        int64 (N,): position in `shards`.
+    places
+        int64 (N, 6): image offset, size, crc32c, mask offset, size, crc32c; mask size 0 is none.
+    background
+        bool (N,): everything outside drawn lesions is known to be none.
+    lesions
+        What is drawn on these films.
+    """
+
+    split: str
+    ids: npt.NDArray[np.str_]
+    patient: npt.NDArray[np.str_]
+    source: npt.NDArray[np.str_]
+    pathology: npt.NDArray[np.str_]
+    annotation: npt.NDArray[np.str_]
+    height: Ints
+    width: Ints
+    mm: npt.NDArray[np.float64]
+    mm_nominal: npt.NDArray[np.bool_]
+    shards: tuple[str, ...]
+    shard: Ints
+    places: Ints
+    background: npt.NDArray[np.bool_]
+    lesions: Lesions
+    keys: npt.NDArray[np.uint64] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def has_lesion(self) -> npt.NDArray[np.bool_]:
+        """Bool (N,): films on which at least one lesion is drawn."""
+        return np.isin(np.arange(len(self)), self.lesions.film)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the order version, the films with their bytes' checksums, the lesions.
+
+        It does not depend on the order of rows or shards. A checkpoint keeps it, so that training
+        never goes on with other data than it began with.
+        """
+        made = hashlib.sha256(f"order {ORDER_VERSION}\n".encode())
+        for name, place in zip(self.ids, self.places, strict=True):
+            made.update(f"{name} {place[2]} {place[5]}\n".encode())
+        marks = self.lesions
+        rows = zip(marks.film, marks.lesion_id, marks.label, marks.box, strict=True)
+        for film, lesion, label, box in rows:
+            corners = " ".join(f"{value:.2f}" for value in box)
+            made.update(f"{self.ids[film]} {lesion} {label} {corners}\n".encode())
+        return made.hexdigest()
+
+
+@dataclass(frozen=True)
+class Selections:
+    """The three sides of one stage's data.
+
+    Parameters
+    ----------
+    stage
+        ``segment`` or ``pretrain-classifier``.
+    left_out
+        Films that `where` chose and a default left out, by reason.
+    """
+
+    stage: str
+    train: Selection
+    val: Selection
+    test: Selection
+    left_out: dict[str, int]
+
+    def __iter__(self) -> Any:
+        return iter((self.train, self.val, self.test))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return one row a split for the log: patients, films, lesions by label, sources."""
+        rows = []
+        for part in self:
+            marks = Counter(part.lesions.label.tolist())
+            rows.append({
+                "split": part.split,
+                "patients": len(set(part.patient.tolist())),
+                "films": len(part),
+                "films_with_lesion": int(part.has_lesion.sum()),
+                "lesions_benign": marks[BENIGN],
+                "lesions_malignant": marks[MALIGNANT],
+                "lesions_unknown": marks[BACKGROUND],
+                "films_nominal_mm": int(part.mm_nominal.sum()),
+                "sources": dict(sorted(Counter(part.source.tolist()).items())),
+            })
+        return rows
+
+
+def build_selections(
+    corpus: Corpus,
+    stage: str,
+    where: str | None = None,
+    *,
+    spot_views: bool = False,
+    implied_normals: bool = False,
+) -> Selections:
+    """Select the films of a stage from a corpus version.
+
+    Parameters
+    ----------
+    corpus
+        From `schemas.open`.
+    stage
+        ``segment`` or ``pretrain-classifier``.
+    where
+        SQL condition on the manifest's columns; narrows, never widens.
+    spot_views, implied_normals
+        Keep what is left out by default: spot and magnification views; normal films of val and
+        test whose label rests on nothing said about this breast.
+
+    Raises
+    ------
+    UsageError
+        Unknown stage, a condition that DuckDB refuses, or nothing left to train on.
+    MammoError
+        A patient or a group of near-duplicates stands on two sides of the split.
+    """
+    if stage not in ("segment", "pretrain-classifier"):
+        raise UsageError(f"unknown stage {stage!r}: known are segment, pretrain-classifier")
+    chosen = corpus.table(where, list(_COLUMNS)).to_pandas()
+    films, left_out = _apply_defaults(chosen, stage, spot_views, implied_normals)
+    _refuse_leaks(films)
+    lesions = corpus.lesions(where=None)
+    parts = [_selection(films[films["split"] == split], split, lesions, stage) for split in Split]
+    by_split = {part.split: part for part in parts}
+    made = Selections(stage, by_split["train"], by_split["val"], by_split["test"], left_out)
+    _refuse_empty(made, chosen, where)
+    return made
+
+
+def _apply_defaults(
+    films: pd.DataFrame, stage: str, spot_views: bool, implied_normals: bool
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    left_out: dict[str, int] = {}
+
+    def drop(reason: str, out: Any) -> None:
+        nonlocal films
+        left_out[reason] = int(out.sum())
+        films = films[~out]
+
+    def flagged(flag: QualityFlag) -> Any:
+        return films["quality_flags"].map(lambda flags: flags is not None and flag in list(flags))
+
+    if not spot_views:
+        drop("spot or magnification view", films["spot_mag"].fillna(False).astype(bool))
+    if not implied_normals:
+        implied = (films["label_basis"] == LabelBasis.IMPLIED) & (films["pathology"] == "normal")
+        drop("implied normal outside train", implied & (films["split"] != Split.TRAIN))
+    leak = flagged(QualityFlag.AUDIT_LEAK).astype(bool)
+    drop("audit:leak in train", leak & (films["split"] == Split.TRAIN))
+    tested = films.loc[films["split"] == Split.TEST, "duplicate_group"].dropna()
+    twins = flagged(QualityFlag.AUDIT_LEAK).astype(bool) & films["duplicate_group"].isin(tested)
+    drop("audit:leak in val", twins & (films["split"] == Split.VAL))
+    if stage == "segment":
+        drop("annotation not complete", films["annotation"] != Annotation.COMPLETE)
+    drop("another picture of the same exposure", _later_twins(films))
+    return films, {reason: count for reason, count in left_out.items() if count}
+
+
+def _later_twins(films: pd.DataFrame) -> Any:
+    """Mark all but one film of each (pair_key, modality): the best annotated, then the first id."""
+    rank = films["annotation"].map(_ANNOTATION_RANK).fillna(2)
+    ordered = films.assign(_rank=rank).sort_values(["_rank", "sample_id"], kind="stable")
+    repeated = ordered.duplicated(["pair_key", "modality"]) & ordered["pair_key"].notna()
+    return repeated.reindex(films.index)
+
+
+def _refuse_leaks(films: pd.DataFrame) -> None:
+    for column in ("split_key", "patient_id", "duplicate_group", "pair_key"):
+        known = films.dropna(subset=[column])
+        sides = known.groupby(column, sort=True)["split"].nunique()
+        crossing = sides.index[sides > 1].tolist()
+        if crossing:
+            shown = ", ".join(str(name) for name in crossing[:5])
+            more = f" and {len(crossing) - 5} more" if len(crossing) > 5 else ""
+            raise MammoError(
+                f"{len(crossing)} {column} stand on two sides of the split ({shown}{more}): "
+                f"training on them would make the test worthless; make the corpus again with "
+                f"mammo-etl run, or leave them out with --where"
+            )
+
+
+def _refuse_empty(made: Selections, chosen: pd.DataFrame, where: str | None) -> None:
+    needs = "a film with a drawn lesion" if made.stage == "segment" else _missing_class(made.train)
+    if made.stage == "segment" and len(made.train.lesions):
+        return
+    if not needs:
+        return
+    counts = chosen.groupby(["split", "pathology"], sort=True, observed=True).size()
+    found = ", ".join(f"{split} {label} {n}" for (split, label), n in counts.items()) or "no film"
+    out = "; left out: " + ", ".join(f"{n} {why}" for why, n in made.left_out.items())
+    raise UsageError(
+        f"nothing to train {made.stage} on: it needs {needs} in train, and "
+        f"{f'--where {where!r}' if where else 'this corpus'} gives {found}"
+        f"{out if made.left_out else ''}; loosen --where or add a release with drawn lesions"
+    )
+
+
+def _missing_class(train: Selection) -> str:
+    missing = [f"a {CLASSES[c]} lesion" for c in (BENIGN, MALIGNANT) if c not in train.lesions.label]
+    if not train.background.any():
+        missing.append("a completely annotated or normal film for background")
+    return " and ".join(missing)
+
+
+def _strings(column: Any) -> npt.NDArray[np.str_]:
+    return np.array(column.fillna("").astype(str).tolist(), dtype=np.str_)
+
+
+def _selection(films: pd.DataFrame, split: str, lesions: pd.DataFrame, stage: str) -> Selection:
+    films = films.sort_values("sample_id", kind="stable")
+    ids = _strings(films["sample_id"])
+    shards, shard = np.unique(_strings(films["shard"]), return_inverse=True)
+    annotation, pathology = _strings(films["annotation"]), _strings(films["pathology"])
+    places = np.column_stack([films[name].fillna(0).to_numpy(np.int64) for name in _BYTES])
+    return Selection(
+        split=str(split),
+        ids=ids,
+        patient=_strings(films["patient_id"]),
+        source=_strings(films["source"]),
+        pathology=pathology,
+        annotation=annotation,
+        height=films["height"].to_numpy(np.int64),
+        width=films["width"].to_numpy(np.int64),
+        mm=films["mm_eff"].to_numpy(np.float64),
+        mm_nominal=films["mm_nominal"].to_numpy(bool),
+        shards=tuple(shards.tolist()),
+        shard=shard.astype(np.int64),
+        places=places,
+        background=(annotation == Annotation.COMPLETE) | (pathology == Pathology.NORMAL),
+        lesions=_lesions(lesions, ids, stage),
+        keys=sample_keys(ids.tolist()),
+    )
+
+
+def _lesions(table: pd.DataFrame, ids: npt.NDArray[np.str_], stage: str) -> Lesions:
+    corners = ["x0", "y0", "x1", "y1"]
+    known = table[table["sample_id"].isin(ids.tolist())].dropna(subset=corners)
+    placed = (known["x1"] > known["x0"]) & (known["y1"] > known["y0"])
+    suspect = known["flags"].map(
+        lambda flags: flags is not None and LesionFlag.SUSPECT in list(flags)
+    )
+    known = known[placed & ~suspect.astype(bool)]
+    label = known["pathology"].map(_CLASS_OF).fillna(BACKGROUND)
+    if stage != "segment":
+        known, label = known[label != BACKGROUND], label[label != BACKGROUND]
+    known = known.assign(_label=label).sort_values(["sample_id", "lesion_id"], kind="stable")
+    names: Sequence[str] = known["sample_id"].tolist()
+    film = np.searchsorted(ids, np.array(names, dtype=ids.dtype)) if names else np.zeros(0)
+    return Lesions(
+        film=film.astype(np.int64),
+        lesion_id=_strings(known["lesion_id"]),
+        label=known["_label"].to_numpy(np.int8),
+        box=known[corners].to_numpy(np.float64).reshape(-1, 4),
+    )
