@@ -1,0 +1,131 @@
+"""Find the files of a DICOM series in a listing, however the NBIA download was laid out.
+
+Layouts in circulation, and what names a series in each:
+
+- `<PatientID>/<StudyUID>/<SeriesUID>/000000.dcm` and `<SeriesUID>/1-1.dcm`: the deepest folder
+  that is a UID;
+- `<Collection>/<PatientID>/<MM-DD-YYYY>-<StudyID>-<last 5 of StudyUID>/
+  <n>-<description>-<last 5 of SeriesUID>/1-1.dcm` (NBIA Data Retriever since 3.6): patient and
+  two tails;
+- a `metadata.csv` beside such folders: its File Location;
+- anything else: the header, through an index made before planning.
+
+The same rules serve copies converted to PNG or JPEG, as long as their folders kept those names.
+File names (`000000`, `1-1`, `00000001`) are never trusted for more than the order in a series.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from etl.readers.listing import natural_key, suffix, wanted
+from schemas.release import HeaderIndex
+from schemas.store import Entry
+
+__all__ = ["SeriesFiles"]
+
+_UID = re.compile(r"\d+(?:\.\d+){3,}")
+_TAIL = re.compile(r".*-([\d.]{1,5})")
+_BARE_DICOM_NAME = re.compile(r"[\d.-]+")
+_RANKS = {".dcm": 0, ".dicom": 0, ".ima": 0, "": 0, ".png": 1, ".tif": 1, ".tiff": 1}
+_RANKS |= {".jpg": 2, ".jpeg": 2}
+
+
+class SeriesFiles:
+    """The image files of a listing by series.
+
+    Parameters
+    ----------
+    entries
+        The release's listing.
+    patient_pattern
+        What a PatientID looks like, as a whole folder name.
+    index
+        Headers, where they were read; they overrule names.
+    folders
+        Series UID by folder, from a `metadata.csv`; folders end with these texts.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Entry],
+        patient_pattern: re.Pattern[str],
+        index: HeaderIndex | None = None,
+        folders: Mapping[str, str] | None = None,
+    ) -> None:
+        self._pattern = patient_pattern
+        self._index = index if index is not None else HeaderIndex()
+        self._folders = folders or {}
+        self.entries = tuple(entry for entry in wanted(entries) if _rank(entry) is not None)
+        self._groups: dict[tuple[str, ...], dict[str, list[Entry]]] = {}
+        for entry in self.entries:
+            group, keys = self._placed(entry)
+            for key in keys:
+                self._groups.setdefault(key, {}).setdefault(group, []).append(entry)
+
+    def find(self, patient: str, study: str, series: str) -> tuple[tuple[Entry, ...], ...]:
+        """Return the copies of a series, the preferred one first; each is its files in order.
+
+        A copy is what lies in one folder, in one format: DICOM before PNG and TIFF before JPEG.
+        The UID counts before tails, and those before the study's UID and the bare PatientID,
+        which name a series only in releases with one series a study or patient.
+        """
+        ways = (
+            ("uid", series),
+            ("tail", patient, study[-5:], series[-5:]),
+            ("uid", study),
+            ("patient", patient),
+        )
+        groups = next((self._groups[way] for way in ways if way in self._groups), {})
+        copies = [_best_format(groups[group]) for group in sorted(groups, key=natural_key)]
+        return tuple(sorted(copies, key=lambda copy: _rank(copy[0]) or 0))
+
+    def identity(self, entry: Entry) -> tuple[str | None, str | None]:
+        """Return series UID and PatientID of a file, as far as names or headers tell."""
+        header = self._index[entry.path]
+        folders = entry.path.split("/")[:-1]
+        uid = header.get("SeriesInstanceUID") or self._listed(folders)
+        uid = uid or next((name for name in reversed(folders) if _UID.fullmatch(name)), None)
+        patient = header.get("PatientID")
+        patient = patient or next(filter(self._pattern.fullmatch, folders), None)
+        return uid, patient
+
+    def unnamed(self) -> Iterator[Entry]:
+        """Yield the DICOM files that only their header can place."""
+        for entry in self.entries:
+            if _rank(entry) == 0 and self.identity(entry) == (None, None):
+                yield entry
+
+    def _placed(self, entry: Entry) -> tuple[str, list[tuple[str, ...]]]:
+        uid, patient = self.identity(entry)
+        folder = entry.path.rpartition("/")[0]
+        keys: list[tuple[str, ...]] = []
+        if uid:
+            keys.append(("uid", uid))
+        if patient:
+            keys.append(("patient", patient))
+            tails = [_TAIL.fullmatch(name) for name in folder.split("/")[-2:]]
+            if len(tails) == 2 and tails[0] and tails[1]:
+                keys.append(("tail", patient, tails[0][1], tails[1][1]))
+        group = "" if entry.path in self._index.headers else folder
+        return group, keys
+
+    def _listed(self, folders: list[str]) -> str | None:
+        if not self._folders:
+            return None
+        ends = ("/".join(folders[start:]) for start in range(len(folders)))
+        return next((self._folders[end] for end in ends if end in self._folders), None)
+
+
+def _rank(entry: Entry) -> int | None:
+    ending = suffix(entry.path)
+    if not ending and not _BARE_DICOM_NAME.fullmatch(entry.path.rsplit("/", 1)[-1]):
+        return None
+    return _RANKS.get(ending)
+
+
+def _best_format(entries: list[Entry]) -> tuple[Entry, ...]:
+    best = min(_rank(entry) or 0 for entry in entries)
+    kept = [entry for entry in entries if _rank(entry) == best]
+    return tuple(sorted(kept, key=lambda entry: natural_key(entry.path)))
