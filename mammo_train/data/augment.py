@@ -100,13 +100,13 @@ def change_for(seed: int, settings: Augmentation | None) -> Change:
     signed = 2.0 * u - 1.0
     angle = math.radians(settings.rotate_deg) * float(signed[0])
     size = 1.0 + settings.scale * float(signed[1])
-    turn = np.array(
-        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    flip = np.diag(
+        [
+            -1.0 if settings.flip_columns and u[4] < 0.5 else 1.0,
+            -1.0 if settings.flip_rows and u[5] < 0.5 else 1.0,
+        ]
     )
-    flip = np.diag([
-        -1.0 if settings.flip_columns and u[4] < 0.5 else 1.0,
-        -1.0 if settings.flip_rows and u[5] < 0.5 else 1.0,
-    ])
     g = 2.0 * uniforms(seed, 3, _GREY) - 1.0
     return Change(
         matrix=size * (turn @ flip),

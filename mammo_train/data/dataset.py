@@ -26,8 +26,15 @@ from schemas.errors import MammoError, StoreError
 if TYPE_CHECKING:
     from schemas.store import Store
 
-__all__ = ["Batch", "DrawDataset", "Loader", "Transform", "default_workers", "loader_errors",
-           "make_loader"]  # fmt: skip
+__all__ = [
+    "Batch",
+    "DrawDataset",
+    "Loader",
+    "Transform",
+    "default_workers",
+    "loader_errors",
+    "make_loader",
+]
 
 Batch = dict[str, torch.Tensor]
 Item = dict[str, npt.NDArray[Any]]
@@ -101,7 +108,9 @@ def _start_worker(worker: int) -> None:
 
 def default_workers(store: Store) -> int:
     """Return how many workers feed this machine: one a core, two where reads wait for a network."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return 2 * cores if is_remote(store) else cores
 
 
@@ -196,7 +205,7 @@ class Loader:
             context.set_forkserver_preload(["mammo_train.data.dataset", "cv2"])
         return DataLoader(
             self.dataset,
-            batch_sampler=self.sampler,  # type: ignore[arg-type]  # lists of draws, not of numbers
+            batch_sampler=self.sampler,
             num_workers=self.workers,
             collate_fn=_as_it_is,
             worker_init_fn=_start_worker,

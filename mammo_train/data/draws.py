@@ -110,12 +110,25 @@ class Draws:
         if lesion >= 0:
             x0, y0, x1, y1 = chosen.lesions.box[lesion].tolist()
             x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        place = chosen.places[row].tolist()
+        image_offset, image_size, image_crc32c, *mask = chosen.places[row].tolist()
         return Draw(
-            str(chosen.ids[row]), chosen.shards[chosen.shard[row]], *place,
-            mm=float(chosen.mm[row]), x=x, y=y, label=int(self.label[k]),
-            seed=int(self.seed[k]), weight=1.0, row=row, lesion=lesion,
-        )  # fmt: skip
+            sample_id=str(chosen.ids[row]),
+            shard=chosen.shards[chosen.shard[row]],
+            image_offset=image_offset,
+            image_size=image_size,
+            image_crc32c=image_crc32c,
+            mask_offset=mask[0],
+            mask_size=mask[1],
+            mask_crc32c=mask[2],
+            mm=float(chosen.mm[row]),
+            x=x,
+            y=y,
+            label=int(self.label[k]),
+            seed=int(self.seed[k]),
+            weight=1.0,
+            row=row,
+            lesion=lesion,
+        )
 
 
 @dataclass(frozen=True)
@@ -228,22 +241,20 @@ def patch_draws(
     marks = selection.lesions
     parts_film, parts_lesion, parts_label = [], [], []
     keys = sample_keys(_lesion_names(selection))
-    for label in (BENIGN, MALIGNANT):
-        of_class = np.flatnonzero(marks.label == label)
-        rows = _repeat(of_class, keys[of_class], seed, epoch, counts[label])
+    for name in (BENIGN, MALIGNANT):
+        of_class = np.flatnonzero(marks.label == name)
+        rows = _repeat(of_class, keys[of_class], seed, epoch, counts[name])
         parts_film.append(marks.film[rows])
         parts_lesion.append(rows)
-        parts_label.append(np.full(len(rows), label, dtype=np.int8))
+        parts_label.append(np.full(len(rows), name, dtype=np.int8))
     films = np.flatnonzero(selection.background)
-    rows = _repeat(films, selection.keys[films], seed ^ _BACKGROUND, epoch, counts[BACKGROUND])
-    parts_film.append(rows)
-    parts_lesion.append(np.full(len(rows), -1, dtype=np.int64))
-    parts_label.append(np.full(len(rows), BACKGROUND, dtype=np.int8))
-    film, lesion, label = (np.concatenate(p) for p in (parts_film, parts_lesion, parts_label))
+    plain = _repeat(films, selection.keys[films], seed ^ _BACKGROUND, epoch, counts[BACKGROUND])
+    film = np.concatenate([*parts_film, plain])
+    lesion = np.concatenate([*parts_lesion, np.full(len(plain), -1, dtype=np.int64)])
+    label = np.concatenate([*parts_label, np.full(len(plain), BACKGROUND, dtype=np.int8)])
     order = epoch_order(np.arange(len(film), dtype=np.uint64), seed ^ _PLACE, epoch)
-    return Draws(
-        selection, film[order], lesion[order], label[order], draw_seed(seed, epoch, np.arange(len(film)))
-    )
+    seeds = draw_seed(seed, epoch, np.arange(len(film)))
+    return Draws(selection, film[order], lesion[order], label[order], seeds)
 
 
 def fixed_patches(selection: Selection, *, background_per_film: int = 2) -> Draws:
@@ -256,18 +267,20 @@ def fixed_patches(selection: Selection, *, background_per_film: int = 2) -> Draw
     films = np.repeat(np.flatnonzero(selection.background), background_per_film)
     nth = np.tile(np.arange(background_per_film), int(selection.background.sum()))
     names = sample_keys(_lesion_names(selection))
+    places = mix64(_PLACE, 0, selection.keys[films]) + nth.astype(np.uint64)
     return Draws(
         selection,
         film=np.concatenate([marks.film, films]).astype(np.int64),
         lesion=np.concatenate([np.arange(len(marks)), np.full(len(films), -1)]).astype(np.int64),
         label=np.concatenate([marks.label, np.full(len(films), BACKGROUND)]).astype(np.int8),
-        seed=np.concatenate([names, mix64(_PLACE, 0, selection.keys[films]) + nth.astype(np.uint64)]),
+        seed=np.concatenate([names, places]),
     )
 
 
 def _lesion_names(selection: Selection) -> list[str]:
     marks = selection.lesions
-    return [f"{selection.ids[f]}/{name}" for f, name in zip(marks.film, marks.lesion_id, strict=True)]
+    pairs = zip(marks.film, marks.lesion_id, strict=True)
+    return [f"{selection.ids[film]}/{lesion}" for film, lesion in pairs]
 
 
 def _unit(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
@@ -283,7 +296,7 @@ def _shares(size: int, background_share: float) -> dict[int, int]:
 def _repeat(
     rows: npt.NDArray[np.int64], keys: npt.NDArray[np.uint64], seed: int, epoch: int, count: int
 ) -> npt.NDArray[np.int64]:
-    """Take `count` rows, all of them before any a second time; the next epoch goes on from there."""
+    """Take `count` rows, each before any a second time; the next epoch goes on from there."""
     if not len(rows) or not count:
         return np.zeros(0, dtype=np.int64)
     first = epoch * count
@@ -301,10 +314,12 @@ def _balanced_films(
     with_lesion = selection.has_lesion
     marked, clean = np.flatnonzero(with_lesion), np.flatnonzero(~with_lesion)
     wanted = count if not len(clean) else 0 if not len(marked) else round(count * share)
-    films = np.concatenate([
-        _repeat(marked, selection.keys[marked], seed, epoch, wanted),
-        _repeat(clean, selection.keys[clean], seed, epoch, count - wanted),
-    ])
+    films = np.concatenate(
+        [
+            _repeat(marked, selection.keys[marked], seed, epoch, wanted),
+            _repeat(clean, selection.keys[clean], seed, epoch, count - wanted),
+        ]
+    )
     order = epoch_order(np.arange(count, dtype=np.uint64), seed ^ _PLACE, epoch)
     return films[order]
 

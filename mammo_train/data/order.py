@@ -77,9 +77,7 @@ def sample_keys(names: Iterable[str]) -> UInts:
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
-def epoch_order(
-    sample_ids: Iterable[str] | UInts, seed: int, epoch: int
-) -> npt.NDArray[np.int64]:
+def epoch_order(sample_ids: Iterable[str] | UInts, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Return the permutation (int64) in which an epoch visits the given samples.
 
     Parameters
@@ -112,7 +110,7 @@ def uniforms(seed: int, count: int, stream: int = 0) -> npt.NDArray[np.float64]:
 
 
 def normals(seed: int, shape: tuple[int, ...], stream: int = 0) -> npt.NDArray[np.float32]:
-    """Return roughly normal noise (float32, mean 0, deviation 1): the sum of four 16-bit numbers."""
+    """Return nearly normal float32 noise, mean 0, deviation 1: the sum of four 16-bit numbers."""
     size = int(np.prod(shape))
     words = mix64(seed, stream, np.arange(size, dtype=np.uint64))
     # Bytes are fixed to little-endian so that the four parts have one order on every machine; the
@@ -120,4 +118,5 @@ def normals(seed: int, shape: tuple[int, ...], stream: int = 0) -> npt.NDArray[n
     parts = words.astype("<u8").view("<u2").reshape(size, 4)
     total = parts.astype(np.float32).sum(axis=1)
     deviation = np.float32(np.sqrt(4.0 * (2.0**32 - 1.0) / 12.0))
-    return ((total - np.float32(2.0 * 65535.0)) / deviation).reshape(shape)
+    noise = (total - np.float32(2.0 * 65535.0)) / deviation
+    return np.asarray(noise, dtype=np.float32).reshape(shape)

@@ -167,7 +167,7 @@ class PatchTransform:
         return {
             "image": np.zeros((1, self.patch_px, self.patch_px), dtype=np.float32),
             "target": np.array(BACKGROUND, dtype=np.int64),
-            "weight": np.float32(0.0).reshape(()),
+            "weight": np.array(0.0, dtype=np.float32),
         }
 
     def __call__(
@@ -193,5 +193,5 @@ class PatchTransform:
         return {
             "image": standardise_patch(change.grey(patch))[None],
             "target": np.array(draw.label, dtype=np.int64),
-            "weight": np.float32(draw.weight).reshape(()),
+            "weight": np.array(draw.weight, dtype=np.float32),
         }

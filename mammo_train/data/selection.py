@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +46,8 @@ BACKGROUND, BENIGN, MALIGNANT = 0, 1, 2
 _CLASS_OF = {Pathology.BENIGN.value: BENIGN, Pathology.MALIGNANT.value: MALIGNANT}
 
 _COLUMNS = (
-    "sample_id", "source", "patient_id", "split_key", "pair_key", "duplicate_group", "modality", "spot_mag",
-    "pathology", "label_basis", "annotation", "n_lesions", "height", "width", "mm_eff",
+    "sample_id", "source", "patient_id", "split_key", "pair_key", "duplicate_group", "modality",
+    "spot_mag", "pathology", "label_basis", "annotation", "n_lesions", "height", "width", "mm_eff",
     "mm_nominal", "split", "quality_flags", "shard", "image_offset", "image_size", "image_crc32c",
     "mask_offset", "mask_size", "mask_crc32c",
 )  # fmt: skip
@@ -167,7 +167,7 @@ class Selections:
     test: Selection
     left_out: dict[str, int]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Selection]:
         return iter((self.train, self.val, self.test))
 
     def describe(self) -> list[dict[str, Any]]:
@@ -175,17 +175,19 @@ class Selections:
         rows = []
         for part in self:
             marks = Counter(part.lesions.label.tolist())
-            rows.append({
-                "split": part.split,
-                "patients": len(set(part.patient.tolist())),
-                "films": len(part),
-                "films_with_lesion": int(part.has_lesion.sum()),
-                "lesions_benign": marks[BENIGN],
-                "lesions_malignant": marks[MALIGNANT],
-                "lesions_unknown": marks[BACKGROUND],
-                "films_nominal_mm": int(part.mm_nominal.sum()),
-                "sources": dict(sorted(Counter(part.source.tolist()).items())),
-            })
+            rows.append(
+                {
+                    "split": part.split,
+                    "patients": len(set(part.patient.tolist())),
+                    "films": len(part),
+                    "films_with_lesion": int(part.has_lesion.sum()),
+                    "lesions_benign": marks[BENIGN],
+                    "lesions_malignant": marks[MALIGNANT],
+                    "lesions_unknown": marks[BACKGROUND],
+                    "films_nominal_mm": int(part.mm_nominal.sum()),
+                    "sources": dict(sorted(Counter(part.source.tolist()).items())),
+                }
+            )
         return rows
 
 
@@ -289,18 +291,19 @@ def _refuse_empty(made: Selections, chosen: pd.DataFrame, where: str | None) -> 
         return
     if not needs:
         return
-    counts = chosen.groupby(["split", "pathology"], sort=True, observed=True).size()
-    found = ", ".join(f"{split} {label} {n}" for (split, label), n in counts.items()) or "no film"
+    counts = Counter(zip(chosen["split"], chosen["pathology"], strict=True))
+    found = ", ".join(f"{split} {label} {n}" for (split, label), n in sorted(counts.items()))
     out = "; left out: " + ", ".join(f"{n} {why}" for why, n in made.left_out.items())
     raise UsageError(
         f"nothing to train {made.stage} on: it needs {needs} in train, and "
-        f"{f'--where {where!r}' if where else 'this corpus'} gives {found}"
+        f"{f'--where {where!r}' if where else 'this corpus'} gives {found or 'no film'}"
         f"{out if made.left_out else ''}; loosen --where or add a release with drawn lesions"
     )
 
 
 def _missing_class(train: Selection) -> str:
-    missing = [f"a {CLASSES[c]} lesion" for c in (BENIGN, MALIGNANT) if c not in train.lesions.label]
+    labels = set(train.lesions.label.tolist())
+    missing = [f"a {CLASSES[c]} lesion" for c in (BENIGN, MALIGNANT) if c not in labels]
     if not train.background.any():
         missing.append("a completely annotated or normal film for background")
     return " and ".join(missing)

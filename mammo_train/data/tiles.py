@@ -30,9 +30,7 @@ def tile_origins(length: int, side: int, overlap: float = 0.25) -> list[int]:
     return [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 
-def cut_tiles(
-    film: Floats, shape: tuple[int, int], overlap: float = 0.25
-) -> tuple[Floats, Ints]:
+def cut_tiles(film: Floats, shape: tuple[int, int], overlap: float = 0.25) -> tuple[Floats, Ints]:
     """Cut a film on the grid (H x W) into tiles (N, 1, rows, columns), padded with zeros.
 
     Returns
@@ -64,7 +62,7 @@ def join_tiles(values: Floats, origins: Ints, shape: tuple[int, int]) -> Floats:
         h, w = min(rows, shape[0] - y), min(columns, shape[1] - x)
         total[0, y : y + h, x : x + w] += (value * weight)[:h, :w]
         total[1, y : y + h, x : x + w] += weight[:h, :w]
-    return (total[0] / total[1]).astype(np.float32)
+    return np.asarray(total[0] / total[1], dtype=np.float32)
 
 
 def predict_film(
@@ -93,9 +91,7 @@ def predict_film(
     return join_tiles(np.concatenate(answers), origins, (film.shape[0], film.shape[1]))
 
 
-def grid_to_standard(
-    points: npt.ArrayLike, scale: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
+def grid_to_standard(points: npt.ArrayLike, scale: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Map points on the grid to standard pixels; corner coordinates on both sides, floats.
 
     Parameters

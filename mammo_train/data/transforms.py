@@ -67,13 +67,14 @@ def image_to_grid(image: npt.NDArray[np.uint16], mm: float, mm_per_pixel: float)
 
     Area averaging where pixels get larger, linear where they get smaller.
     """
-    rows, columns = grid_shape(*image.shape, mm, mm_per_pixel)
-    smaller = rows <= image.shape[0] and columns <= image.shape[1]
+    height, width = image.shape
+    rows, columns = grid_shape(height, width, mm, mm_per_pixel)
+    smaller = rows <= height and columns <= width
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return grey_levels(np.asarray(cv2.resize(image, (columns, rows), interpolation=how)))
 
 
-def mask_to_grid(mask: Bytes | None, shape: tuple[int, int]) -> Bytes:
+def mask_to_grid(mask: Bytes | None, shape: tuple[int, ...]) -> Bytes:
     """Resample a sample's mask to a target (uint8) of the given rows and columns.
 
     1 where at least half of a pixel is lesion, whatever its pathology; of a lesion too small for
@@ -89,7 +90,7 @@ def mask_to_grid(mask: Bytes | None, shape: tuple[int, int]) -> Bytes:
     return target
 
 
-def _share(area: npt.NDArray[np.bool_], shape: tuple[int, int]) -> Floats:
+def _share(area: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> Floats:
     rows, columns = shape
     smaller = rows <= area.shape[0] and columns <= area.shape[1]
     how = cv2.INTER_AREA if smaller else cv2.INTER_NEAREST
@@ -101,7 +102,7 @@ def _keep_small(target: Bytes, share: Floats) -> None:
     if count == 1:
         return
     most = np.zeros(count, dtype=np.float32)
-    np.maximum.at(most, names.ravel(), share.ravel())
+    np.maximum.at(most, np.asarray(names, dtype=np.int64).ravel(), share.ravel())
     lost = (most < 0.5) & (most > 0)
     target[lost[names] & (share == most[names])] = 1
 
@@ -174,7 +175,7 @@ class SegmentTransform:
         return {
             "image": np.zeros(shape, dtype=np.float32),
             "target": np.full(shape, IGNORE, dtype=np.uint8),
-            "weight": np.float32(0.0).reshape(()),
+            "weight": np.array(0.0, dtype=np.float32),
         }
 
     def __call__(
@@ -182,7 +183,7 @@ class SegmentTransform:
     ) -> dict[str, npt.NDArray[Any]]:
         """Return image (float32, 1 x H x W), target (uint8, 1 x H x W: 0, 1, 255) and weight."""
         grid = image_to_grid(image, draw.mm, self.mm_per_pixel)
-        target = mask_to_grid(mask, grid.shape)  # type: ignore[arg-type]
+        target = mask_to_grid(mask, grid.shape)
         origin = self._origin(draw, image.shape, grid.shape)
         change = change_for(draw.seed, self.augmentation)
         canvas = change.grey(self._cut(grid, origin, change, nearest=False))
@@ -190,12 +191,10 @@ class SegmentTransform:
         return {
             "image": standardise(canvas)[None],
             "target": truth[None],
-            "weight": np.float32(draw.weight).reshape(()),
+            "weight": np.array(draw.weight, dtype=np.float32),
         }
 
-    def _origin(
-        self, draw: Draw, film: tuple[int, ...], grid: tuple[int, ...]
-    ) -> tuple[int, int]:
+    def _origin(self, draw: Draw, film: tuple[int, ...], grid: tuple[int, ...]) -> tuple[int, int]:
         """Choose the window's first row and column; the looked-at point is well inside it."""
         u = uniforms(draw.seed, 2, _WINDOW)
         origin = []
@@ -246,7 +245,7 @@ class FilmTransform:
         return {
             "image": np.zeros((1, 1, 1), dtype=np.float32),
             "target": np.full((1, 1, 1), IGNORE, dtype=np.uint8),
-            "weight": np.float32(0.0).reshape(()),
+            "weight": np.array(0.0, dtype=np.float32),
             "scale": np.ones(2),
         }
 
@@ -255,10 +254,10 @@ class FilmTransform:
     ) -> dict[str, npt.NDArray[Any]]:
         """Return image (float32, 1 x h x w), target (uint8), weight and scale."""
         grid = image_to_grid(image, draw.mm, self.mm_per_pixel)
-        target = mask_to_grid(mask, grid.shape)  # type: ignore[arg-type]
+        target = mask_to_grid(mask, grid.shape)
         return {
             "image": standardise(grid)[None],
             "target": target[None],
-            "weight": np.float32(draw.weight).reshape(()),
+            "weight": np.array(draw.weight, dtype=np.float32),
             "scale": np.array([grid.shape[1] / image.shape[1], grid.shape[0] / image.shape[0]]),
         }

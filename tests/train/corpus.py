@@ -64,7 +64,9 @@ class TinyFilm:
         return self.pathology or worst or ("unknown" if words else "normal")
 
 
-def tiny_films(patients: int = 20, seed: int = 0, size: tuple[int, int] = (160, 120)) -> list[TinyFilm]:
+def tiny_films(
+    patients: int = 20, seed: int = 0, size: tuple[int, int] = (160, 120)
+) -> list[TinyFilm]:
     """Return two films a patient: normal, benign and malignant in turn; splits 3:1:1."""
     made = []
     for p in range(patients):
@@ -94,8 +96,8 @@ def picture(film: TinyFilm) -> npt.NDArray[np.uint16]:
 def _shape(mark: Mark, size: tuple[int, int]) -> npt.NDArray[np.float64]:
     y, x = np.mgrid[: size[0], : size[1]] + 0.5
     far, angle = np.hypot(x - mark.x, y - mark.y), np.arctan2(y - mark.y, x - mark.x)
-    reach = mark.r * (0.6 + 0.6 * np.cos(3.5 * angle) ** 2) if mark.pathology == "malignant" else mark.r
-    return (far < reach).astype(np.float64)
+    star = 0.6 + 0.6 * np.cos(3.5 * angle) ** 2 if mark.pathology == "malignant" else 1.0
+    return np.asarray(far < mark.r * star, dtype=np.float64)
 
 
 def mask_of(film: TinyFilm) -> npt.NDArray[np.uint8]:
@@ -200,7 +202,8 @@ def lesion_rows(film: TinyFilm) -> list[dict[str, Any]]:
     """Return the film's rows of the lesions table; a mark that is not drawn has no geometry."""
     rows = []
     for number, mark in enumerate(film.marks):
-        box = {"x0": mark.x - mark.r, "y0": mark.y - mark.r, "x1": mark.x + mark.r, "y1": mark.y + mark.r}
+        x, y, r = mark.x, mark.y, mark.r
+        box = {"x0": x - r, "y0": y - r, "x1": x + r, "y1": y + r}
         native = {f"native_{name}": value for name, value in box.items()}
         ignored = mark.pathology == "ignore"
         rows.append({
