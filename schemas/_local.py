@@ -109,9 +109,7 @@ class LocalStore(Store):
                 return self._publish(part, path)
 
     @override
-    def create_from_file(
-        self, path: str, local_file: str | os.PathLike[str], crc32c: int
-    ) -> bool:
+    def create_from_file(self, path: str, local_file: str | os.PathLike[str], crc32c: int) -> bool:
         with self._sentence("write", path):
             _check_crc32c(os.fspath(local_file), crc32c)
             if os.path.lexists(self._target(path)):

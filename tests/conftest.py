@@ -1,4 +1,4 @@
-"""What every test shares: a closed network, one thread a library, the shared folder, gs:// roots."""
+"""What every test shares: no network, one thread a library, the shared folder, gs:// roots."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         except _Refusal as refusal:
             self._answer(refusal.status, {"error": {"message": str(refusal)}})
 
-    do_GET = do_POST = do_PUT = do_DELETE = _serve
+    do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - http.server's names
 
     def log_message(self, *_: Any) -> None:
         """Keep the tests' output clean."""
@@ -324,7 +324,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, answer)
 
     def _answer(
-        self, status: int, content: dict[str, Any] | bytes | None, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        content: dict[str, Any] | bytes | None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         if self._fault.lose_answer:
             self.close_connection = True
@@ -349,9 +352,8 @@ def _json(content: dict[str, Any]) -> bytes:
 
 def _parts(content_type: str, body: bytes) -> tuple[dict[str, str], bytes]:
     """Split a multipart/related upload into its metadata and its bytes."""
-    boundary = content_type.partition("boundary=")[2].strip('"\'').encode()
+    boundary = content_type.partition("boundary=")[2].strip("\"'").encode()
     _, first, second, _ = body.split(b"--" + boundary, 3)
     metadata = first.partition(b"\r\n\r\n")[2]
     data = second.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
     return json.loads(metadata), data
-
