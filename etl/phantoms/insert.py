@@ -1,0 +1,119 @@
+"""Putting a lesion into a film by rearranging grey levels, never by adding any.
+
+A bright blob that is simply added raises the mean, the spread and the maximum of its film and of
+its patch, and a network learns those instead of the lesion. Here the pixels around a lesion are
+scored (fine texture plus the lesion's profile, in place of the coarse texture) and the grey levels
+that were there before are dealt out again in the order of the scores. The histogram of the film,
+and of any patch that holds the disc, is therefore the same with and without the lesion, and the
+same for a benign and a malignant one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from etl.phantoms.film import Film
+from etl.phantoms.lesions import Lesion, Plan
+from etl.phantoms.texture import FloatImage, smoothstep
+
+__all__ = ["REACH", "Site", "allowed", "find_site", "insert"]
+
+REACH = 1.5
+"""Radius of the disc that is rearranged, in radii of the lesion's enclosing circle."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a lesion goes.
+
+    Attributes
+    ----------
+    x, y
+        Centre, whole pixels, corner coordinates: a pixel corner, not a pixel centre.
+    radius
+        Radius of the enclosing circle, pixels.
+    """
+
+    x: int
+    y: int
+    radius: float
+
+
+def allowed(film: Film, radius: float, taken: list[Site]) -> npt.NDArray[np.bool_]:
+    """Return the pixels at which a lesion of `radius` pixels may be centred.
+
+    The disc to be rearranged must lie inside breast tissue, off the pectoral muscle and off the
+    discs of other lesions. Background patches for a fair comparison come from the same pixels.
+    """
+    tissue = (film.breast & ~film.muscle).astype(np.uint8)
+    for site in taken:
+        cv2.circle(tissue, (site.x, site.y), int(np.ceil(REACH * site.radius)) + 2, 0, -1)
+    framed = cv2.copyMakeBorder(tissue, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    room = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    return np.asarray(room > REACH * radius + 2)
+
+
+def find_site(
+    rng: np.random.Generator, film: Film, plan: Plan, taken: list[Site]
+) -> tuple[Site, Plan] | None:
+    """Choose a place uniformly among those allowed; a lesion too large for the breast shrinks.
+
+    Returns
+    -------
+    The site and the plan with the radius that fits, or None where not even 2 mm fit.
+    """
+    radius_mm = plan.radius_mm
+    position = rng.uniform()
+    smallest = min(2.0, radius_mm) * 0.99
+    while radius_mm > smallest:
+        places = np.flatnonzero(allowed(film, radius_mm * film.px_per_mm, taken))
+        if len(places):
+            y, x = divmod(int(places[int(position * len(places))]), film.breast.shape[1])
+            site = Site(x, y, radius_mm * film.px_per_mm)
+            return site, Plan(plan.kind, radius_mm, plan.contrast)
+        radius_mm *= 0.85
+    return None
+
+
+def insert(film: Film, lesion: Lesion, site: Site) -> npt.NDArray[np.bool_]:
+    """Rearrange the film around `site` into `lesion`; return the lesion's mask at film size.
+
+    The film's image is changed in place.
+    """
+    reach = int(np.ceil(REACH * site.radius)) + 1
+    window = np.s_[site.y - reach : site.y + reach, site.x - reach : site.x + reach]
+    old = film.image[window].copy()
+    profile = _padded(lesion.profile, 2 * reach)
+    film.image[window] = _rearranged(old, profile, lesion.contrast, site.radius)
+    mask = np.zeros(film.breast.shape, bool)
+    mask[window] = _padded(lesion.mask.astype(np.float32), 2 * reach) > 0
+    return mask
+
+
+def _padded(small: FloatImage, side: int) -> FloatImage:
+    border = (side - small.shape[0]) // 2
+    if border < 0:
+        return small[-border:border, -border:border]
+    return np.pad(small, border)
+
+
+def _rearranged(old: FloatImage, profile: FloatImage, contrast: float, radius: float) -> FloatImage:
+    half = old.shape[0] // 2
+    axis = np.arange(-half, half, dtype=np.float32) + np.float32(0.5)
+    distance = np.hypot(axis[None], axis[:, None])
+    disc = distance < REACH * radius
+    inside = 1 - smoothstep(distance, 0.95 * radius, REACH * radius)
+    coarse = cv2.GaussianBlur(old, (0, 0), max(0.45 * radius, 1.0))
+    fine = old - coarse
+    level = float(coarse[disc].mean())
+    texture = float(fine[disc].std()) + 1e-4
+    score = fine + coarse + inside * (level - coarse) + np.float32(contrast * texture) * profile
+    gain = float(old[disc].std()) / float(score[disc].std())
+    new = (score - score[disc].mean()) * gain + old[disc].mean()
+    new = np.clip(new, old[disc].min(), old[disc].max())
+    rim = 1 - smoothstep(distance, 1.1 * radius, REACH * radius)
+    return np.asarray(old + rim * (new - old), dtype=np.float32)
