@@ -20,10 +20,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from etl.readers.listing import natural_key, suffix, wanted
-from schemas.release import HeaderIndex
+from etl.readers.tables import read_rows
+from schemas.release import HeaderIndex, Release
 from schemas.store import Entry
 
-__all__ = ["SeriesFiles"]
+__all__ = ["SeriesFiles", "listed_folders"]
 
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
 _TAIL = re.compile(r".*-([\d.]{1,5})")
@@ -116,6 +117,25 @@ class SeriesFiles:
             return None
         ends = ("/".join(folders[start:]) for start in range(len(folders)))
         return next((self._folders[end] for end in ends if end in self._folders), None)
+
+
+def listed_folders(release: Release) -> dict[str, str]:
+    r"""Return series UID by folder from every NBIA `metadata.csv` of a copy.
+
+    File Location is relative to the csv (``.\\CBIS-DDSM\\...`` on Windows), and copies move:
+    `SeriesFiles` compares the ends of paths.
+    """
+    folders: dict[str, str] = {}
+    for entry in wanted(release.entries):
+        if entry.path.rsplit("/", 1)[-1].lower() != "metadata.csv":
+            continue
+        for row in read_rows(release.read(entry.path)):
+            cells = {" ".join(title.lower().split()): value for title, value in row.items()}
+            uid, place = cells.get("series uid"), cells.get("file location")
+            if uid and place:
+                names = place.replace("\\", "/").strip("/").split("/")
+                folders["/".join(name for name in names if name not in ("", "."))] = uid
+    return folders
 
 
 def _rank(entry: Entry) -> int | None:
