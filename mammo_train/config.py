@@ -63,6 +63,9 @@ class SegmentConfig(StageConfig):
     lesion_tile_share: float = Field(
         0.75, ge=0, le=1, description="share of tiles of a lesion film that hold a lesion"
     )
+    lesion_film_share: float | None = Field(
+        0.5, gt=0, lt=1, description="share of lesion films among the draws; none: as they are"
+    )
     base_channels: int = Field(32, ge=4, description="channels of the first U-Net level")
     levels: int = Field(5, ge=2, le=6, description="U-Net levels")
     norm: Literal["batch", "group"] = Field("batch", description="normalisation layer")

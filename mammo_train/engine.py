@@ -26,6 +26,7 @@ from mammo_train.checkpoint import Position
 from mammo_train.config import StageConfig
 from mammo_train.curves import draw_curves
 from mammo_train.runtime import Batch, Runtime
+from mammo_train.stages import repeat_real
 from mammo_train.tracking import Tracker
 from schemas.errors import MammoError
 
@@ -130,7 +131,7 @@ def train(stage: Stage, runtime: Runtime, folder: Path, *, bar: bool = True) -> 
             model.train()
             for batch in tracker.waited(stage.batches(at.epoch, at.batch)):
                 rate = learning_rate(at.step, total, settings)
-                loss = _step(stage, runtime, model, optimizer, runtime.put(batch), rate)
+                loss = _step(stage, runtime, model, optimizer, runtime.put(repeat_real(batch)), rate)
                 at = replace(at, step=at.step + 1, batch=at.batch + 1)
                 pending.add(loss, rate, len(batch["weight"]))
                 due = at.step % settings.checkpoint_every == 0 and at.batch < per_epoch

@@ -1,0 +1,59 @@
+"""The stages: each file puts batch, model, loss, metric and cost side by side.
+
+``run`` goes through `STAGES` in this order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from mammo_train.config import RunConfig
+    from mammo_train.runtime import Batch
+    from mammo_train.stages.pretrain_classifier import ClassifierStage
+    from mammo_train.stages.segment import SegmentStage
+    from schemas.corpus import Corpus
+
+__all__ = ["STAGES", "open_stage", "repeat_real"]
+
+STAGES = ("segment", "pretrain-classifier")
+
+
+def open_stage(
+    name: str, corpus: Corpus, config: RunConfig, *, workers: int
+) -> SegmentStage | ClassifierStage:
+    """Select a stage's data from a corpus version and make the stage.
+
+    Raises
+    ------
+    UsageError
+        The selection is empty, or has nothing to validate on.
+    """
+    from mammo_train.data.selection import build_selections
+
+    selections = build_selections(corpus, name, config.where)
+    if name == "segment":
+        from mammo_train.stages.segment import SegmentStage
+
+        return SegmentStage(config.segment, config.seed, selections, corpus.store, workers)
+    from mammo_train.stages.pretrain_classifier import ClassifierStage
+
+    return ClassifierStage(
+        config.pretrain_classifier, config.seed, selections, corpus.store, workers
+    )
+
+
+def repeat_real(batch: Batch) -> Batch:
+    """Show the network real images in place of padding, whose weight stays 0.
+
+    The loss leaves samples of weight 0 out, BatchNorm cannot: a black image in the batch would
+    shift the statistics of all others.
+    """
+    real = torch.nonzero(batch["weight"] > 0).flatten()
+    if not len(real) or len(real) == len(batch["weight"]):
+        return batch
+    rows = torch.arange(len(batch["weight"]))
+    rows[batch["weight"] == 0] = real[torch.arange(len(rows) - len(real)) % len(real)]
+    return {**batch, "image": batch["image"][rows]}

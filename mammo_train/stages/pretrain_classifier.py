@@ -1,0 +1,194 @@
+"""``pretrain-classifier``: a ResNet-18 learns patches at drawn lesions and at background.
+
+Batch: one patch a draw, a square in millimetres about a lesion's box or a place clear of lesions;
+benign and malignant are drawn equally often, unknown pathology never. Model: torchvision's
+ResNet-18, three classes. Loss: cross-entropy. Metric: mean of two areas under the ROC curve on
+fixed validation patches: malignant against benign lesions, and lesion against background.
+
+Patches lie at the *true* place of a lesion here, which flatters; ``evaluate`` also gives the
+figures on regions that the U-Net proposes.
+
+Cost, one thread of an AVX512-BF16 CPU: 0.014 s a patch of 128 pixels forward and backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mammo_train.config import PretrainClassifierConfig
+from mammo_train.data.augment import PATCH_AUGMENTATION
+from mammo_train.data.dataset import Loader, make_loader
+from mammo_train.data.draws import BatchPlan, fixed_patches, patch_draws
+from mammo_train.data.order import ORDER_VERSION
+from mammo_train.data.patches import PatchTransform
+from mammo_train.data.selection import BACKGROUND, BENIGN, MALIGNANT, Selections
+from mammo_train.evaluation.metrics import auroc
+from mammo_train.losses import patch_loss
+from mammo_train.models.resnet import patch_classifier
+from mammo_train.runtime import Batch, Runtime
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from schemas.store import Store
+
+__all__ = ["ClassifierStage", "PatchScores", "score_patches"]
+
+
+class PatchScores:
+    """What the classifier says of patches, in the order they were drawn.
+
+    Attributes
+    ----------
+    logits
+        float32 (N, 3): background, benign, malignant.
+    label, row, lesion
+        int64 (N,): true class, row of the selection, lesion of the selection or -1.
+    """
+
+    def __init__(self) -> None:
+        self.logits: NDArray[np.float32] = np.zeros((0, 3), np.float32)
+        self.label = self.row = self.lesion = np.zeros(0, np.int64)
+
+    def add(self, batch: Batch, logits: Tensor) -> None:
+        """Append a batch; rows of weight 0 are left out."""
+        real = batch["weight"].numpy() > 0
+        self.logits = np.concatenate([self.logits, logits.numpy()[real]])
+        self.label = np.concatenate([self.label, batch["target"].numpy()[real]])
+        self.row = np.concatenate([self.row, batch["row"].numpy()[real]])
+        self.lesion = np.concatenate([self.lesion, batch["lesion"].numpy()[real]])
+
+    @property
+    def malignancy(self) -> NDArray[np.float64]:
+        """Malignant against benign, a logit; background has no say."""
+        return (self.logits[:, MALIGNANT] - self.logits[:, BENIGN]).astype(np.float64)
+
+    @property
+    def lesionness(self) -> NDArray[np.float64]:
+        """Lesion of either kind against background, a logit."""
+        lesion = np.logaddexp(self.logits[:, BENIGN], self.logits[:, MALIGNANT])
+        return (lesion - self.logits[:, BACKGROUND]).astype(np.float64)
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """Softmax over the three classes, (N, 3)."""
+        powers = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
+        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float64)
+
+    @property
+    def is_lesion(self) -> NDArray[np.bool_]:
+        """Patches at lesions, (N,)."""
+        return self.label != BACKGROUND
+
+
+def score_patches(model: nn.Module, runtime: Runtime, batches: Iterable[Batch]) -> PatchScores:
+    """Run patches through the classifier in eval mode."""
+    model.eval()
+    scores = PatchScores()
+    for batch in batches:
+        image = runtime.put({"image": batch["image"]})["image"]
+        with torch.no_grad():
+            with runtime.autocast():
+                logits = model(image)
+            logits = logits.float()
+        runtime.end_step()
+        scores.add(batch, runtime.host(logits))
+    return scores
+
+
+class ClassifierStage:
+    """See the module."""
+
+    name = "pretrain-classifier"
+    metric = "auroc_mean"
+    metrics = ("auroc_malignant", "auroc_lesion", "auroc_mean")
+
+    def __init__(
+        self,
+        config: PretrainClassifierConfig,
+        seed: int,
+        selections: Selections,
+        store: Store,
+        workers: int,
+    ) -> None:
+        if not len(selections.val.lesions) or not selections.val.background.any():
+            raise UsageError(
+                "pretrain-classifier: the val split needs a lesion of known pathology and a film "
+                "for background, or no best checkpoint can be chosen; loosen --where or add a "
+                "release"
+            )
+        self.config, self.seed, self.selections = config, seed, selections
+        self.store, self.workers = store, workers
+        self._loader: Loader | None = None
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        """Name what is drawn and measured, and the version of the order."""
+        return {
+            "selection": self.selections.train.digest,
+            "val_selection": self.selections.val.digest,
+            "order_version": ORDER_VERSION,
+        }
+
+    def build(self) -> nn.Module:
+        """Build the ResNet-18, from the user's weights where given."""
+        return patch_classifier(self.config.weights)
+
+    def example(self) -> Tensor:
+        """Give noise in the shape of a batch."""
+        shape = (self.config.batch_size, 1, self.config.patch_px, self.config.patch_px)
+        return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+    def _plan(self, epoch: int) -> BatchPlan:
+        draws = patch_draws(
+            self.selections.train,
+            self.seed,
+            epoch,
+            size=self.config.draws_per_epoch,
+            background_share=self.config.background_share,
+        )
+        return BatchPlan(draws, self.config.batch_size)
+
+    def steps(self, epoch: int) -> int:
+        """Count the batches of an epoch."""
+        return len(self._plan(epoch))
+
+    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+        """Give the batches of an epoch; workers stay from one epoch to the next."""
+        if self._loader is None:
+            config = self.config
+            transform = PatchTransform(
+                config.patch_mm, config.patch_px, augmentation=PATCH_AUGMENTATION
+            )
+            self._loader = make_loader(
+                self.store, self._plan(epoch), transform, self.workers, start
+            )
+        self._loader.plan, self._loader.start = self._plan(epoch), start
+        return self._loader
+
+    def loss(self, model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
+        """Give the cross-entropy over background, benign and malignant."""
+        with runtime.autocast():
+            logits = model(batch["image"])
+        smoothing = self.config.label_smoothing
+        return patch_loss(logits, batch["target"], batch["weight"], label_smoothing=smoothing)
+
+    def validate(self, model: nn.Module, runtime: Runtime) -> Mapping[str, float]:
+        """Measure fixed validation patches."""
+        transform = PatchTransform(self.config.patch_mm, self.config.patch_px)
+        plan = BatchPlan(fixed_patches(self.selections.val), self.config.batch_size)
+        loader = make_loader(self.store, plan, transform, self.workers)
+        scores = score_patches(model, runtime, loader)
+        lesions = scores.is_lesion
+        malignant = auroc(scores.label[lesions] == MALIGNANT, scores.malignancy[lesions])
+        lesion = auroc(lesions, scores.lesionness)
+        known = [value for value in (malignant, lesion) if np.isfinite(value)]
+        return {
+            "auroc_malignant": malignant,
+            "auroc_lesion": lesion,
+            "auroc_mean": float(np.mean(known)) if known else float("nan"),
+        }
