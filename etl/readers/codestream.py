@@ -9,12 +9,21 @@ annex A and I; DICOM RLE: PS3.5 annex G.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from struct import unpack_from
 
 from schemas.errors import ContentError
 from schemas.rejects import RejectReason
 
-__all__ = ["StreamInfo", "check_rle", "is_complete", "j2k_info", "jpeg_info"]
+__all__ = [
+    "SOF_JPEG_LS",
+    "SOF_LOSSLESS",
+    "StreamInfo",
+    "check_rle",
+    "is_complete",
+    "j2k_info",
+    "jpeg_info",
+]
 
 _SOI, _EOI, _SOS = b"\xff\xd8", b"\xff\xd9", 0xDA
 _SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
@@ -174,7 +183,7 @@ def check_rle(stream: bytes, segments: int, samples: int) -> None:
         )
     bounds = [*offsets[:count], len(stream)]
     _need(bounds[0] >= _RLE_HEADER and bounds == sorted(bounds), "RLE offsets are out of order")
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         if (end - start) * _RLE_GAIN < samples:
             raise ContentError(
                 RejectReason.TRUNCATED,

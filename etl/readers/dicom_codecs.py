@@ -17,10 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.encaps import encapsulate
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
-from etl.readers.codestream import SOF_JPEG_LS, SOF_LOSSLESS, StreamInfo, check_rle
-from etl.readers.codestream import j2k_info, jpeg_info
+from etl.readers.codestream import (
+    SOF_JPEG_LS,
+    SOF_LOSSLESS,
+    StreamInfo,
+    check_rle,
+    j2k_info,
+    jpeg_info,
+)
 from etl.readers.dicom_layout import PixelLayout
 from schemas.errors import ContentError
 from schemas.rejects import RejectReason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from struct import unpack, unpack_from
 
 from schemas.errors import ContentError
@@ -109,15 +110,13 @@ def _by_offset(
 def _by_end_marker(fragments: list[tuple[int, memoryview]], count: int) -> list[bytes]:
     """Group fragments by the code stream's end, which may be followed by padding."""
     starts = {fragments[0][0]}
-    for (_, part), (following, _) in zip(fragments, fragments[1:], strict=False):
+    for (_, part), (following, _) in pairwise(fragments):
         if _EOI in bytes(part[-10:]):
             starts.add(following)
     return _joined(fragments, starts, count)
 
 
-def _joined(
-    fragments: list[tuple[int, memoryview]], starts: set[int], count: int
-) -> list[bytes]:
+def _joined(fragments: list[tuple[int, memoryview]], starts: set[int], count: int) -> list[bytes]:
     groups: list[list[bytes]] = []
     for offset, part in fragments:
         if offset in starts:

@@ -125,7 +125,7 @@ def _integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
         value = dataset.get(keyword)
         if value is None or value == "":
             value = default
-        return int(value)  # type: ignore[arg-type]
+        return int(value)
     except MemoryError:
         raise
     except Exception as error:

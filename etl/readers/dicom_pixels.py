@@ -150,9 +150,7 @@ def _by_pydicom(source: bytes, layout: PixelLayout, syntax: str) -> NDArray[Any]
 def _compressed(file: DicomFile, layout: PixelLayout, chosen: range) -> StoredPixels:
     assert file.pixels is not None  # noqa: S101 - read_layout refused it
     if file.pixel_length is not None:
-        raise ContentError(
-            RejectReason.HEADER_INVALID, "compressed pixel data is not encapsulated"
-        )
+        raise ContentError(RejectReason.HEADER_INVALID, "compressed pixel data is not encapsulated")
     if layout.is_float:
         raise ContentError(RejectReason.UNSUPPORTED, "compressed float pixels")
     streams = encoded_frames(file.pixels, layout.frames, extended=_extended_offsets(file))

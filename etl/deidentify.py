@@ -1,0 +1,216 @@
+"""What of a release may reach a corpus, and the names that stand for what may not.
+
+Three rules. Header values: a closed list of keywords, none of which names a person, a day or an
+object. A release's own words (`raw`): five fields, and no word that looks like a date, a UID or a
+person. Ids: with a key they become HMAC-SHA256 pseudonyms (RFC 2104), which nobody without the key
+can recompute; file paths and film keys then live in the private folder only, as they always do for
+releases that may not be passed on.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import stat
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import UsageError
+from schemas.film import RawWords
+
+__all__ = [
+    "PRIVATE_COLUMNS",
+    "PSEUDONYM_COLUMNS",
+    "SAFE_KEYWORDS",
+    "age_in_years",
+    "clean_raw",
+    "clean_word",
+    "is_private",
+    "load_key",
+    "pseudonym",
+    "safe_header",
+    "split_private",
+]
+
+SAFE_KEYWORDS = frozenset(
+    {
+        "Modality",
+        "Laterality",
+        "ImageLaterality",
+        "FrameLaterality",
+        "ViewPosition",
+        "PatientOrientation",
+        "BodyPartExamined",
+        "PresentationIntentType",
+        "BreastImplantPresent",
+        "PartialView",
+        "LossyImageCompression",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "FieldOfViewHorizontalFlip",
+        "EstimatedRadiographicMagnificationFactor",
+        "PixelSpacing",
+        "ImagerPixelSpacing",
+        "NominalScannedPixelSpacing",
+        "SliceThickness",
+        "SpacingBetweenSlices",
+        "Rows",
+        "Columns",
+        "NumberOfFrames",
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
+        "WindowCenter",
+        "WindowWidth",
+        "VOILUTFunction",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "PresentationLUTShape",
+        "ViewCodeValue",
+        "ViewCodeMeaning",
+        "ViewModifierCodeValue",
+        "ViewModifierCodeMeaning",
+        "TransferSyntaxUID",
+    }
+)
+"""Header values that may leave a file: nothing of PS3.15 annex E's identifying attributes."""
+
+PRIVATE_COLUMNS = ("film_key", "source_files")
+"""Manifest columns that are null wherever `is_private` holds; `private/` keeps them."""
+
+PSEUDONYM_COLUMNS = ("sample_id", "patient_id", "exam_id", "pair_key", "lesion_key")
+"""Columns of manifest and lesions whose values are pseudonyms where a key is given."""
+
+SHORTEST_KEY = 32
+"""Bytes: as long as the digest (RFC 2104, section 3)."""
+
+OLDEST = 90
+"""Ages from here on are one group (HIPAA safe harbour, 45 CFR 164.514(b)(2)(i)(C))."""
+
+_FORBIDDEN = re.compile(
+    r"""
+      (?<!\d)(?:19|20)\d{2}[-/.]?(?:0[1-9]|1[0-2])[-/.]?(?:0[1-9]|[12]\d|3[01])(?!\d)  # 2020-01-31
+    | (?<!\d)\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})(?!\d)                             # 31.1.2020
+    | (?<![\w.])\d+(?:\.\d+){4,}(?![\w.])                                              # a UID
+    | \^                                                                               # DOE^JANE
+    | \S@\S                                                                            # an address
+    """,
+    re.X,
+)
+_AGE = re.compile(r"\s*(\d{1,3})(?:\.\d+)?\s*([YyMmWwDd]?)\s*")
+_MONTH_AGE = re.compile(r"\s*(\d{3,4})(?:\.\d+)?\s*[Mm]\s*")
+_UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
+
+
+def safe_header(header: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of `SAFE_KEYWORDS` that also look safe."""
+    kept = {key: header[key] for key in sorted(SAFE_KEYWORDS & header.keys())}
+    # a transfer syntax is a UID of the standard, not of a patient
+    return {
+        key: text
+        for key, text in kept.items()
+        if key == "TransferSyntaxUID" or clean_word(text) is not None
+    }
+
+
+def clean_word(text: str | None) -> str | None:
+    """Return a release's word, or None where it is empty or holds a date, UID, name or address."""
+    if text is None or not text.strip() or _FORBIDDEN.search(text):
+        return None
+    return text.strip()
+
+
+def clean_raw(words: RawWords) -> RawWords:
+    """Return the release's own words without those that `clean_word` refuses."""
+    return RawWords(**{key: clean_word(text) for key, text in asdict(words).items()})
+
+
+def age_in_years(text: str | None) -> int | None:
+    """Return full years of an age (`045Y`, `732.0m`, `61`); 90 = 90 or more, None = not readable.
+
+    DICOM AS: three digits and Y, M, W or D (PS3.5 6.2).
+    """
+    match = _AGE.fullmatch(text or "") or _MONTH_AGE.fullmatch(text or "")
+    if match is None:
+        return None
+    unit = match[2].upper() if match.re is _AGE else "M"
+    years = int(int(match[1]) / _UNITS_A_YEAR[unit])
+    return None if not years else min(years, OLDEST)
+
+
+def load_key(file: str | Path) -> bytes:
+    """Return the secret of a key file: its bytes without blanks around them.
+
+    Warns where others than the owner may read the file.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, or the key has fewer than 32 bytes.
+    """
+    path = Path(file)
+    try:
+        key = path.read_bytes().strip()
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise UsageError(
+            f"--pseudonym-key {path} cannot be read ({error.strerror}): give a file with at least "
+            f"{SHORTEST_KEY} random bytes, e.g. from `openssl rand -hex 32`"
+        ) from error
+    if len(key) < SHORTEST_KEY:
+        raise UsageError(
+            f"--pseudonym-key {path} holds {len(key)} bytes, at least {SHORTEST_KEY} are needed: "
+            "make one with `openssl rand -hex 32`"
+        )
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        warnings.warn(
+            f"the pseudonym key {path} can be read by others: run `chmod 600` on it", stacklevel=2
+        )
+    return key
+
+
+def pseudonym(key: bytes, kind: str, value: str, digits: int = 12) -> str:
+    """Return the keyed name of a value: equal values of one kind get equal names.
+
+    Parameters
+    ----------
+    key
+        From `load_key`.
+    kind
+        What is named (`patient`, `exam`, ...): the same text under another kind has another name.
+    value
+        What the name stands for.
+    digits
+        Hex digits of the HMAC-SHA256 to keep; 12 as in every sample_id.
+    """
+    message = f"{kind}\0{value}".encode()
+    return hmac.new(key, message, "sha256").hexdigest()[:digits]
+
+
+def is_private(*, redistributable: bool, keyed: bool) -> bool:
+    """Say whether film keys and file paths of a sample must stay out of the version."""
+    return keyed or not redistributable
+
+
+def split_private(row: Mapping[str, Any], *, keyed: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a manifest row as it may be published, and what the private folder keeps of it.
+
+    The second is empty where nothing is private; else it joins by sample_id.
+    """
+    if not is_private(redistributable=bool(row["redistributable"]), keyed=keyed):
+        return dict(row), {}
+    public = {name: None if name in PRIVATE_COLUMNS else value for name, value in row.items()}
+    private = {name: row[name] for name in PRIVATE_COLUMNS if name in row}
+    return public, {"sample_id": row["sample_id"], **private}
+
+
+RAW_FIELDS = tuple(item.name for item in fields(RawWords))
+"""The five fields of a release's own words that a corpus keeps."""

@@ -1,0 +1,115 @@
+"""Tables as text: rows of stripped cells, with one word for "nothing there".
+
+RFC 4180 with what real releases add: a byte order mark, CRLF or LF or CR, semicolons or tabs,
+newlines inside quotes, blanks around cells, several spellings of null, columns without a title.
+Cells stay text: an id such as `0012` is never a number.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Collection, Iterator
+
+from schemas.errors import ContentError
+from schemas.rejects import RejectReason
+
+__all__ = ["NULL_WORDS", "read_rows"]
+
+NULL_WORDS = frozenset({"", "n/a", "na", "nan", "null", "#n/a"})
+"""Cells that mean nothing, in small letters."""
+
+_DELIMITERS = (",", ";", "\t", "|")
+_LONGEST_CELL = 1 << 26
+
+
+def read_rows(
+    data: bytes, delimiter: str | None = None, *, columns: Collection[str] | None = None
+) -> Iterator[dict[str, str | None]]:
+    """Yield the rows below the title line as dictionaries by stripped title.
+
+    Parameters
+    ----------
+    data
+        The whole table. UTF-8 (with or without mark), UTF-16 with mark, or else Windows-1252.
+    delimiter
+        One character, or None: the one of comma, semicolon, tab and bar that the title line holds
+        most often outside of quotes.
+    columns
+        Titles to keep, where a table is wide; None keeps all.
+
+    Yields
+    ------
+    dict
+        A repeated title gets `.1`, `.2`; an untitled column is `""`. Empty lines are skipped,
+        cells that are null words are None.
+
+    Raises
+    ------
+    ContentError
+        `bad_row`: the table is empty, is no text, or a line has more or fewer cells than titles.
+    """
+    stream = io.TextIOWrapper(io.BytesIO(data), encoding=_encoding(data), newline="")
+    if delimiter is None:
+        delimiter = _delimiter(stream.readline())
+        stream.seek(0)
+    # The module's limit of 128 KiB a cell is below real outlines; it can only be set globally.
+    csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
+    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    try:
+        titles = _unique([cell.strip() for cell in next(reader, [])])
+        if not any(titles):
+            raise ContentError(RejectReason.BAD_ROW, "the table has no title line")
+        kept = [i for i, title in enumerate(titles) if columns is None or title in columns]
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                _fit(cells, len(titles), reader.line_num)
+                yield {titles[i]: _value(cells[i]) for i in kept}
+    except (csv.Error, UnicodeError) as error:
+        raise ContentError(
+            RejectReason.BAD_ROW, f"line {reader.line_num + 1} cannot be read: {error}"
+        ) from error
+
+
+def _encoding(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in data[:4096]:
+        raise ContentError(RejectReason.BAD_ROW, "the table is no text")
+    try:
+        # One decode of the whole: a mark of another encoding may stand in the last line.
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
+def _delimiter(line: str) -> str:
+    outside = "".join(line.split('"')[::2])
+    return max(_DELIMITERS, key=outside.count)
+
+
+def _unique(titles: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    named = []
+    for title in titles:
+        count = seen.get(title, 0)
+        seen[title] = count + 1
+        named.append(f"{title}.{count}" if count else title)
+    return named
+
+
+def _fit(cells: list[str], width: int, line: int) -> None:
+    """Drop empty cells beyond the titles; refuse any other difference."""
+    while len(cells) > width and not cells[-1].strip():
+        cells.pop()
+    if len(cells) != width:
+        raise ContentError(
+            RejectReason.BAD_ROW, f"line {line} has {len(cells)} cells, the title line {width}"
+        )
+
+
+def _value(cell: str) -> str | None:
+    text = cell.strip()
+    return None if text.lower() in NULL_WORDS else text
