@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from etl.readers.listing import natural_key, suffix, wanted
-from etl.readers.tables import read_rows
+from etl.readers.nbia import NbiaSeries, by_folder
+from schemas.errors import ContentError
 from schemas.release import HeaderIndex, Release
 from schemas.store import Entry
 
@@ -45,7 +47,7 @@ class SeriesFiles:
     index
         Headers, where they were read; they overrule names.
     folders
-        Series UID by folder, from a `metadata.csv`; folders end with these texts.
+        Series by folder, from a `metadata.csv`; true folders end with these texts.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class SeriesFiles:
         entries: Iterable[Entry],
         patient_pattern: re.Pattern[str],
         index: HeaderIndex | None = None,
-        folders: Mapping[str, str] | None = None,
+        folders: Mapping[str, NbiaSeries] | None = None,
     ) -> None:
         self._pattern = patient_pattern
         self._index = index if index is not None else HeaderIndex()
@@ -86,11 +88,12 @@ class SeriesFiles:
         """Return series UID and PatientID of a file, as far as names or headers tell."""
         header = self._index[entry.path]
         folders = entry.path.split("/")[:-1]
-        uid = header.get("SeriesInstanceUID") or self._listed(folders)
-        uid = uid or next((name for name in reversed(folders) if _UID.fullmatch(name)), None)
-        patient = header.get("PatientID")
-        patient = patient or next(filter(self._pattern.fullmatch, folders), None)
-        return uid, patient
+        if header.get("SeriesInstanceUID"):
+            return header["SeriesInstanceUID"], header.get("PatientID")
+        if listed := self._listed(folders):
+            return listed.series_uid, listed.patient_id
+        uid = next((name for name in reversed(folders) if _UID.fullmatch(name)), None)
+        return uid, next(filter(self._pattern.fullmatch, folders), None)
 
     def unnamed(self) -> Iterator[Entry]:
         """Yield the DICOM files that only their header can place."""
@@ -112,29 +115,24 @@ class SeriesFiles:
         group = "" if entry.path in self._index.headers else folder
         return group, keys
 
-    def _listed(self, folders: list[str]) -> str | None:
+    def _listed(self, folders: list[str]) -> NbiaSeries | None:
         if not self._folders:
             return None
         ends = ("/".join(folders[start:]) for start in range(len(folders)))
         return next((self._folders[end] for end in ends if end in self._folders), None)
 
 
-def listed_folders(release: Release) -> dict[str, str]:
-    r"""Return series UID by folder from every NBIA `metadata.csv` of a copy.
+def listed_folders(release: Release) -> dict[str, NbiaSeries]:
+    """Return the series of every NBIA `metadata.csv` of a copy by folder.
 
-    File Location is relative to the csv (``.\\CBIS-DDSM\\...`` on Windows), and copies move:
-    `SeriesFiles` compares the ends of paths.
+    File Location is relative to the csv, and copies move: `SeriesFiles` compares ends of paths.
+    A file of this name that is no NBIA table lists nothing.
     """
-    folders: dict[str, str] = {}
+    folders: dict[str, NbiaSeries] = {}
     for entry in wanted(release.entries):
-        if entry.path.rsplit("/", 1)[-1].lower() != "metadata.csv":
-            continue
-        for row in read_rows(release.read(entry.path)):
-            cells = {" ".join(title.lower().split()): value for title, value in row.items()}
-            uid, place = cells.get("series uid"), cells.get("file location")
-            if uid and place:
-                names = place.replace("\\", "/").strip("/").split("/")
-                folders["/".join(name for name in names if name not in ("", "."))] = uid
+        if entry.path.rsplit("/", 1)[-1].lower() == "metadata.csv":
+            with suppress(ContentError):
+                folders |= by_folder(release.read(entry.path))
     return folders
 
 
