@@ -172,13 +172,16 @@ def _read(store: Store, ref: FileRef) -> bytes:
     return data
 
 
-def digest(job: FilmJob) -> dict[str, str] | Unread:
-    """Return the sha256 of each of a film's files, by path."""
+def digest(job: FilmJob) -> str | Unread:
+    """Return a film's `source_sha256`: its file's, or that of its files' digests in order."""
     store = _store(job.root)
     try:
-        return {ref.path: hashlib.sha256(_read(store, ref)).hexdigest() for ref in job.film.files}
+        digests = [hashlib.sha256(_read(store, ref)).hexdigest() for ref in job.film.files]
     except (StoreError, OSError) as error:
         return Unread(_one_line(error))
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
 
 
 def with_detail(reject: Reject, hidden: tuple[str, ...]) -> Reject:

@@ -1,0 +1,95 @@
+"""Beam's options: which runner, and what each needs so that the work is really spread.
+
+- No runner named: Beam's own FnApiRunner, in this process, by its full name. The bare DirectRunner
+  would first try to download a binary, and `multi_processing` hangs when a worker dies; our
+  parallelism is the pool of children.
+- `dask`: DaskRunner puts 128 elements into a partition unless told otherwise, so all tasks would
+  run on one worker; and its workers may not have children unless they are no daemons.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+__all__ = ["pipeline_options"]
+
+LOCAL = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
+_NAMES = {"local": LOCAL, "direct": LOCAL, "dask": DASK, "dataflow": "DataflowRunner"}
+_TASKS_PER_WORKER = 4
+
+
+def pipeline_options(arguments: Sequence[str], tasks: int) -> PipelineOptions:
+    """Return Beam's options for our arguments.
+
+    Parameters
+    ----------
+    arguments
+        `--runner NAME` and any option that Beam knows.
+    tasks
+        Elements that will be spread.
+
+    Raises
+    ------
+    UsageError
+        An option that Beam does not know, with the nearest that it does.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner", default="local")
+    known, rest = parser.parse_known_args(list(arguments))
+    _refuse_unknown(rest)
+    runner = _NAMES.get(known.runner.lower(), known.runner)
+    if runner == DASK:
+        rest = [*rest, *_dask_arguments(rest, tasks)]
+    options = PipelineOptions([*rest, f"--runner={runner}"])
+    options.view_as(StandardOptions).streaming = False
+    return options
+
+
+def _refuse_unknown(arguments: Sequence[str]) -> None:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    for kind in [*PipelineOptions.__subclasses__()]:
+        kind._add_argparse_args(parser)
+    try:
+        _, unknown = parser.parse_known_args(list(arguments))
+    except SystemExit as error:
+        raise UsageError(f"Beam does not understand {' '.join(arguments)}") from error
+    if unknown:
+        options = [option for action in parser._actions for option in action.option_strings]
+        name = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(name, [*options, "--workers", "--release", "--output"], 1)
+        hint = f": did you mean {near[0]}?" if near else "; see `mammo-etl run --help`"
+        raise UsageError(f"{name} is no option of this command and none of Beam's{hint}")
+
+
+def _dask_arguments(arguments: Sequence[str], tasks: int) -> list[str]:
+    try:
+        import dask
+        from dask.distributed import Client
+    except ImportError as error:
+        raise UsageError(
+            f'--runner dask needs Dask ({error}): run pip install "mammo-corpus[dask]"'
+        ) from error
+    dask.config.set({"distributed.worker.daemon": False})
+    if any(name.startswith(("--dask_npartitions", "--dask_partition_size")) for name in arguments):
+        return []
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--dask_client_address", default=None)
+    address = parser.parse_known_args(list(arguments))[0].dask_client_address
+    if address is None:
+        return [f"--dask_npartitions={max(1, tasks)}"]
+    with Client(address) as client:
+        workers = len(client.scheduler_info()["workers"])
+    return [f"--dask_npartitions={max(1, min(tasks, _TASKS_PER_WORKER * workers))}"]

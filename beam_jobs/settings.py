@@ -1,0 +1,90 @@
+"""What a job is asked to do, in one frozen value that travels to every worker."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from beam_jobs.pool import DEFAULT_MEMORY_BYTES
+from schemas.errors import UsageError
+from schemas.spec import Spec
+
+__all__ = ["Settings", "parse_releases"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One call of `mammo-etl index`, `plan` or `run`.
+
+    Parameters
+    ----------
+    output
+        OUT: a local folder or gs:// prefix.
+    releases
+        (source key, root), sorted by key.
+    base
+        `LATEST`, a version, a tag, or `none`: whose other releases are carried over.
+    pseudonym_key
+        File with the secret; read where the plan is made, never sent to a worker.
+    verify_sources
+        Read the files of finished shards again and make those anew whose content changed.
+    retry_rejects
+        Try films again that were rejected for a circumstance.
+    registry, kernel
+        Importable names, see `beam_jobs.child.FilmJob`.
+    run
+        Name of this run: `<utc>-<id>`; never part of a result.
+    """
+
+    output: str
+    releases: tuple[tuple[str, str], ...]
+    spec: Spec = field(default_factory=Spec)
+    workers: int = 1
+    base: str = "LATEST"
+    tag: str | None = None
+    pseudonym_key: str | None = None
+    verify_sources: bool = False
+    retry_rejects: bool = False
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    registry: str = "etl.sources:source"
+    kernel: str = "etl.pixels.standardise:standardise"
+    run: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no job can do: `UsageError`."""
+        if self.workers < 1:
+            raise UsageError(f"--workers is {self.workers}: give at least 1")
+        if self.tag is not None and not _is_name(self.tag):
+            raise UsageError(
+                f"--tag is {self.tag!r}: use letters, digits, dots, dashes and underscores, and "
+                "begin with a letter"
+            )
+
+    def root(self, source: str) -> str:
+        """Return where this source's release lies."""
+        return dict(self.releases)[source]
+
+
+def _is_name(text: str) -> bool:
+    plain = text.replace("-", "").replace("_", "").replace(".", "")
+    return bool(plain) and plain.isalnum() and text[0].isalpha() and len(text) <= 64
+
+
+def parse_releases(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    """Return (key, root) pairs from `KEY=PATH` texts, sorted by key.
+
+    >>> parse_releases(["mias=gs://films/mias"])
+    (('mias', 'gs://films/mias'),)
+    """
+    releases: dict[str, str] = {}
+    for text in texts:
+        key, equals, path = text.partition("=")
+        if not (key and equals and path):
+            raise UsageError(
+                f"--release is {text!r}: write KEY=PATH, such as mias=/data/mias; "
+                "`mammo-etl sources` lists the keys"
+            )
+        if key in releases:
+            raise UsageError(f"--release names {key} twice: put its files under one root")
+        releases[key] = path if "://" in path else os.path.abspath(os.path.expanduser(path))
+    return tuple(sorted(releases.items()))
