@@ -137,7 +137,8 @@ class DiceSweep:
     film without lesion has no Dice and is not counted here: its false regions are.
     """
 
-    thresholds: Floats = np.round(np.arange(0.05, 0.96, 0.05), 2)
+    # An overlap loss pushes probabilities to the ends, so the upper end is looked at closely.
+    thresholds: Floats = np.concatenate([np.arange(1, 20) / 20, [0.97, 0.98, 0.99]])
 
     def __init__(self) -> None:
         self._rows: list[tuple[Floats, Floats, float]] = []
@@ -175,9 +176,10 @@ class DiceSweep:
         hit, predicted, truth = self._arrays()
         return 2 * hit / (predicted + truth)
 
-    def overall(self) -> Floats:
-        """Dice of all lesion films' pixels taken together, (thresholds,)."""
-        hit, predicted, truth = (part.sum(axis=0) for part in self._arrays())
+    def overall(self, chosen: NDArray[np.bool_] | None = None) -> Floats:
+        """Dice of the pixels of all (or the chosen) lesion films together, (thresholds,)."""
+        rows = slice(None) if chosen is None else chosen
+        hit, predicted, truth = (part[rows].sum(axis=0) for part in self._arrays())
         return 2 * hit / np.maximum(predicted + truth, 1)
 
     def best(self) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from mammo_train.config import PretrainClassifierConfig
@@ -62,6 +62,14 @@ class PatchScores:
         self.label = np.concatenate([self.label, batch["target"].numpy()[real]])
         self.row = np.concatenate([self.row, batch["row"].numpy()[real]])
         self.lesion = np.concatenate([self.lesion, batch["lesion"].numpy()[real]])
+
+    def take(self, chosen: ArrayLike) -> PatchScores:
+        """Give the patches where `chosen`, (N,) of bool, is true."""
+        rows = np.asarray(chosen, bool)
+        found = PatchScores()
+        found.logits, found.label = self.logits[rows], self.label[rows]
+        found.row, found.lesion = self.row[rows], self.lesion[rows]
+        return found
 
     @property
     def malignancy(self) -> NDArray[np.float64]:
