@@ -213,7 +213,7 @@ def test_the_full_resolution_edition_is_named_and_refused(tmp_path):
 
 
 def test_a_copy_without_table_is_refused_with_what_to_do(tmp_path):
-    with pytest.raises(MammoError, match="put the release's Info.txt beside the films"):
+    with pytest.raises(MammoError, match=r"put the release's Info\.txt beside the films"):
         plan_of(tmp_path, "some text about mdb001.pgm\n")
 
 
