@@ -24,7 +24,7 @@ from schemas.receipt import parquet_bytes
 from schemas.release import Header, HeaderIndex, Release, Source
 from schemas.store import Store, open_store
 
-__all__ = ["INDEX_SCHEMA", "HeadJob", "index_of", "read_heads", "write_part"]
+__all__ = ["INDEX_SCHEMA", "HeadJob", "index_of", "kept_index", "read_heads", "write_part"]
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -70,6 +70,13 @@ def index_of(release: Release, source: Source, settings: Settings, indexer: Inde
         indexer(settings, source.RELEASE.key, missing)
         kept = _kept(store, folder)
     return HeaderIndex({path: kept[path, size] for path, size in sorted(wanted.items())})
+
+
+def kept_index(release: Release, source: Source, settings: Settings) -> HeaderIndex:
+    """Return what an index that was made before says of the files that planning needs."""
+    kept = _kept(open_store(settings.output), _folder(source, settings))
+    wanted = [(path, release.sizes[path]) for path in source.files_to_index(release)]
+    return HeaderIndex({file[0]: kept[file] for file in wanted if file in kept})
 
 
 def _folder(source: Source, settings: Settings) -> str:

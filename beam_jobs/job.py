@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from beam_jobs.child import imported
 from beam_jobs.index import index_of
 from beam_jobs.planning import Plan, make_plan, write_plan
 from beam_jobs.progress import shown
@@ -28,7 +29,7 @@ from schemas.store import open_store
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-__all__ = ["JobResult", "plan_job", "run_job"]
+__all__ = ["JobResult", "index_job", "plan_job", "run_job"]
 
 _RAISED = re.compile(
     r"schemas\.errors\.(?P<kind>\w+): (?P<text>.*?)"
@@ -39,11 +40,21 @@ _RAISED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a run published, and its report (see `beam_jobs.report`)."""
+    """What a run published, its report (see `beam_jobs.report`), and how long the shards took."""
 
     version: str
     report: dict[str, Any]
-    began: float
+    seconds: float
+
+
+def index_job(settings: Settings, beam_arguments: Sequence[str] = ()) -> dict[str, int]:
+    """Make the index of each release that needs one; return how many headers are known."""
+    counts = {}
+    for key, root in settings.releases:
+        source = imported(settings.registry)(key)
+        indexer = functools.partial(_index, tuple(beam_arguments))
+        counts[key] = len(index_of(Release.open(root), source, settings, indexer))
+    return counts
 
 
 def plan_job(settings: Settings, beam_arguments: Sequence[str] = ()) -> Plan:
@@ -90,8 +101,9 @@ def run_job(settings: Settings, beam_arguments: Sequence[str] = ()) -> JobResult
     began = time.monotonic()
     with shown("films", waiting), _sentences():
         build_corpus(settings, plan.folder, refs, options)
+    seconds = time.monotonic() - began
     report = json.loads(store.read(report_path(settings.run)))
-    return JobResult(report["version"], report, began)
+    return JobResult(report["version"], report, seconds)
 
 
 @contextmanager

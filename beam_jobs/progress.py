@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-__all__ = ["film_done", "shown", "task_begins"]
+__all__ = ["counted", "film_done", "shown", "task_begins"]
 
 LINE_EVERY_S = 15.0
 
@@ -95,6 +95,24 @@ def shown(what: str, total: int, stream: TextIO | None = None) -> Iterator[None]
     finally:
         _meter.close()
         _meter = None
+
+
+@contextmanager
+def counted(what: str, stream: TextIO | None = None) -> Iterator[Callable[[int, int], None]]:
+    """Give a function to call with (done, in all); shown as `shown` does."""
+    out = stream or sys.stderr
+    meters: list[_Meter] = []
+
+    def progress(done: int, total: int) -> None:
+        if not meters:
+            meters.append((_Bar if out.isatty() else _Meter)(what, total, out))
+        meters[0].show(done)
+
+    try:
+        yield progress
+    finally:
+        for meter in meters:
+            meter.close()
 
 
 def task_begins(task: str) -> None:

@@ -10,18 +10,22 @@ import json
 import os
 import platform
 import secrets
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from beam_jobs.planning import Plan
 from beam_jobs.publish import Draft, Outcome
 from beam_jobs.settings import Settings
 from schemas.dataset import Dataset
 from schemas.store import open_store
+from schemas.vocabulary import Split
 
-__all__ = ["new_run", "print_table", "report_path", "write_report"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["new_run", "print_plan", "print_table", "report_path", "write_report"]
 
 _LIBRARIES = (
     "apache-beam",
@@ -103,33 +107,65 @@ def _version(name: str) -> str | None:
         return None
 
 
-def print_table(report: Mapping[str, Any], began: float, stream: TextIO) -> None:
+def print_table(report: Mapping[str, Any], seconds: float, stream: TextIO) -> None:
     """Print the closing table: planned, made, reused, carried, rejected, absent, images/s.
 
     Parameters
     ----------
-    began
-        `time.monotonic()` when films began to be made.
+    seconds
+        From the first task to the published version.
     """
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"version {report['version']}", title_justify="left")
     names = ("source", "planned", "made", "reused", "carried", "rejected", "absent", "images/s")
     for name in names:
         table.add_column(name, justify="left" if name in ("source", "rejected") else "right")
-    elapsed = max(time.monotonic() - began, 1e-9)
     for source, figures in report["sources"].items():
-        table.add_row(source, *_cells(figures, elapsed))
-    console = Console(file=stream, width=None if stream.isatty() else 120)
-    console.print(table)
+        table.add_row(source, *_cells(figures, max(seconds, 1e-9)))
+    _print(table, stream)
 
 
-def _cells(figures: Mapping[str, Any], elapsed: float) -> list[str]:
+def print_plan(plan: Plan, settings: Settings, stream: TextIO) -> None:
+    """Print what a plan holds: films, patients, sides, shards, bytes, rejects and absents."""
+    from rich.table import Table
+
+    table = Table(title=f"plan {plan.plan_id}", title_justify="left")
+    for name in ("source", "films", "patients", "train", "val", "test", "shards", "GB"):
+        table.add_column(name, justify="left" if name == "source" else "right")
+    for name in ("rejected", "absent"):
+        table.add_column(name, justify="right")
+    for source, _ in settings.releases:
+        table.add_row(source, *_planned(plan, source))
+    _print(table, stream)
+    for reject in plan.rejects[:10]:
+        print(f"rejected {reject.source} {reject.film_key}: {reject.detail}", file=stream)
+    if len(plan.rejects) > 10:
+        print(f"and {len(plan.rejects) - 10} more rejects", file=stream)
+
+
+def _planned(plan: Plan, source: str) -> list[str]:
+    tasks = [task for task in plan.tasks if task.source == source]
+    films = [planned.film for task in tasks for planned in task.films]
+    sides = [sum(len(task.films) for task in tasks if task.split is side) for side in Split]
+    size = sum(ref.size for film in films for ref in film.files)
+    numbers = [len(films), len({film.patient_key for film in films}), *sides, len(tasks)]
+    rejected = sum(reject.source == source for reject in plan.rejects)
+    absent = sum(item.source == source for item in plan.absents)
+    return [*map(str, numbers), f"{size / 1e9:.3f}", str(rejected), str(absent)]
+
+
+def _print(table: Table, stream: TextIO) -> None:
+    from rich.console import Console
+
+    Console(file=stream, width=None if stream.isatty() else 120).print(table)
+
+
+def _cells(figures: Mapping[str, Any], seconds: float) -> list[str]:
     rejected = ", ".join(f"{count} {reason}" for reason, count in figures["rejected"].items())
     return [
         *(str(figures[name]) for name in ("planned", "made", "reused", "carried")),
         rejected or "0",
         str(figures["absent"]),
-        f"{figures['made'] / elapsed:.1f}" if figures["made"] else "-",
+        f"{figures['made'] / seconds:.1f}" if figures["made"] else "-",
     ]
