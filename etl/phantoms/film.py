@@ -80,7 +80,7 @@ def draw_film(
     scale = px_per_mm or _long_side(breast) / 204.8
     image = _tissue(generator(seed, *path, "tissue"), patient, outline, breast, scale)
     rng = generator(seed, *path, "base")
-    fog = base * (1 + 0.35 * power_law(shape, rng, scale, longest_mm=120.0))
+    fog = base * (1 + 0.25 * power_law(shape, rng, scale, exponent=5.0, longest_mm=120.0))
     image = np.where(breast, image, np.clip(fog, 0.004, 0.3))
     blurred = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 0.7)
     image = np.asarray(blurred, dtype=np.float32)

@@ -22,8 +22,12 @@ from etl.phantoms.texture import FloatImage, smoothstep
 
 __all__ = ["REACH", "Site", "allowed", "find_site", "insert"]
 
-REACH = 1.5
+REACH = 1.4
 """Radius of the disc that is rearranged, in radii of the lesion's enclosing circle."""
+
+DIMMED = 0.15
+"""How far the disc's mean is lowered, in its own standard deviations: a lesion's box leaves out the
+disc's dark rim and would otherwise be a little brighter than other boxes."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,9 @@ def _rearranged(old: FloatImage, profile: FloatImage, contrast: float, radius: f
     level = float(coarse[disc].mean())
     texture = float(fine[disc].std()) + 1e-4
     score = fine + coarse + inside * (level - coarse) + np.float32(contrast * texture) * profile
-    gain = float(old[disc].std()) / float(score[disc].std())
-    new = (score - score[disc].mean()) * gain + old[disc].mean()
+    spread = float(old[disc].std())
+    gain = spread / float(score[disc].std())
+    new = (score - score[disc].mean()) * gain + (old[disc].mean() - DIMMED * spread)
     new = np.clip(new, old[disc].min(), old[disc].max())
     rim = 1 - smoothstep(distance, 1.1 * radius, REACH * radius)
     return np.asarray(old + rim * (new - old), dtype=np.float32)

@@ -49,7 +49,8 @@ class Lesion:
     kind, pathology
         `mass` or `calcification`; `benign` or `malignant`.
     profile
-        float32, n x n, brightness in [0, 1].
+        float32, n x n, height above the surroundings in units of `contrast`: 1 in a mass, up to 1.7
+        in a calcification.
     mask
         bool, n x n, the truth.
     form
@@ -69,7 +70,7 @@ class Lesion:
 def draw_plan(rng: np.random.Generator, kind: str | None = None) -> Plan:
     """Draw kind, size and contrast of one lesion."""
     chosen = kind or ("mass" if rng.uniform() < 0.7 else "calcification")
-    radius = float(np.exp(rng.uniform(np.log(4.5), np.log(11.5))))
+    radius = float(np.exp(rng.uniform(np.log(4.0), np.log(12.0))))
     return Plan(chosen, radius, float(rng.uniform(2.5, 4.0)))
 
 
@@ -121,12 +122,12 @@ def _smooth(
 ) -> str:
     theta = _angles()
     turn = rng.uniform(0, np.pi)
-    aspect = rng.uniform(0.62, 0.92)
+    aspect = rng.uniform(0.50, 0.85)
     r = aspect / np.hypot(aspect * np.cos(theta - turn), np.sin(theta - turn))
-    form = "round" if aspect > 0.85 else "oval"
-    if rng.uniform() < 0.35:
+    form = "round" if aspect > 0.76 else "oval"
+    if rng.uniform() < 0.45:
         form = "lobulated"
-        r = r * (1 + 0.09 * np.cos(int(rng.integers(3, 5)) * theta + rng.uniform(0, 2 * np.pi)))
+        r = r * (1 + 0.12 * np.cos(int(rng.integers(3, 5)) * theta + rng.uniform(0, 2 * np.pi)))
     _fill(canvas, _polar(theta, r / r.max()) * radius + centre)
     return form
 
@@ -135,25 +136,32 @@ def _spiculated(
     rng: np.random.Generator, canvas: npt.NDArray[np.uint8], radius: float, centre: float
 ) -> str:
     theta = _angles()
-    turn, aspect = rng.uniform(0, np.pi), rng.uniform(0.75, 1.0)
-    r = aspect / np.hypot(aspect * np.cos(theta - turn), np.sin(theta - turn))
-    for k in (3, 5, 7):
-        r = r * (1 + rng.uniform(0.02, 0.06) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)))
-    core = rng.uniform(0.60, 0.68) * r / r.max()
-    _fill(canvas, _polar(theta, core) * radius + centre)
-    count = int(rng.integers(10, 15))
+    r = np.ones_like(theta)
+    for k in (2, 3, 5, 7):
+        r = r * (1 + rng.uniform(0.02, 0.05) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)))
+    parts = [_polar(theta, rng.uniform(0.70, 0.77) * r / r.max())]
+    count = int(rng.integers(9, 13))
     start = rng.uniform(0, 2 * np.pi)
     for k in range(count):
         angle = start + (k + rng.uniform(-0.3, 0.3)) * 2 * np.pi / count
-        reach = 1.0 if k % 4 == 0 else rng.uniform(0.82, 1.0)
-        _fill(canvas, _spicule(rng, angle, reach) * radius + centre)
+        reach = 1.0 if k % 4 == 0 else rng.uniform(0.86, 1.0)
+        parts.append(_spicule(rng, angle, reach))
+    squeeze = _squeeze(rng.uniform(0, np.pi), rng.uniform(0.84, 1.0))
+    for part in parts:
+        _fill(canvas, part @ squeeze * radius + centre)
     return "spiculated"
+
+
+def _squeeze(turn: float, aspect: float) -> Points:
+    """Return the symmetric matrix that shortens one direction to `aspect`."""
+    axis = np.array([np.cos(turn), np.sin(turn)])
+    return np.asarray(np.eye(2) - (1 - aspect) * np.outer(axis, axis), dtype=np.float64)
 
 
 def _spicule(rng: np.random.Generator, angle: float, reach: float) -> Points:
     """Return the outline of one tapering, slightly bent spicule of unit scale."""
     along = np.linspace(0.4, reach, 12)
-    width = rng.uniform(0.075, 0.105) * (1 - (along - 0.4) / (reach - 0.4)) + 0.012
+    width = rng.uniform(0.10, 0.14) * (1 - (along - 0.4) / (reach - 0.4)) + 0.012
     bend = rng.uniform(-0.35, 0.35) * (along - 0.4) ** 2
     left = np.stack([along, bend + width], axis=1)
     right = np.stack([along, bend - width], axis=1)[::-1]
@@ -197,7 +205,7 @@ def _cluster(
     centre = canvas.shape[0] / 2
     _smooth(rng, canvas, radius * FINE, centre)
     region = _coverage(canvas)
-    budget = 0.10 * float(region.sum())
+    budget = 0.12 * float(region.sum())
     paint = np.zeros_like(canvas)
     inner = cv2.erode(canvas, np.ones((3, 3), np.uint8), iterations=int(0.10 * radius * FINE))
     spots = np.argwhere(inner > 0)[:, ::-1].astype(np.float64) + 0.5
@@ -208,7 +216,8 @@ def _cluster(
             break
     paint = np.where(canvas > 0, paint, 0).astype(np.uint8)
     haze = cv2.GaussianBlur(region, (0, 0), 0.06 * radius + 0.5)
-    profile = np.maximum(0.45 * haze, _coverage(paint))
+    grains = cv2.GaussianBlur(_coverage(paint), (0, 0), max(0.12 * px_per_mm, 0.3))
+    profile = np.maximum(np.float32(0.5) * haze, np.float32(1.7) * grains)
     form = "cluster_linear" if pathology == "malignant" else "cluster_round"
     return Lesion(plan.kind, pathology, profile, region >= 0.5, form, plan.contrast)
 
@@ -216,7 +225,7 @@ def _cluster(
 def _round_grain(
     rng: np.random.Generator, paint: npt.NDArray[np.uint8], at: Points, fine_per_mm: float
 ) -> None:
-    r = rng.uniform(0.75, 0.95) * fine_per_mm
+    r = rng.uniform(0.60, 0.75) * fine_per_mm
     _fill(paint, _polar(_angles(), np.full(360, r)) + at)
 
 
@@ -224,11 +233,11 @@ def _linear_grain(
     rng: np.random.Generator, paint: npt.NDArray[np.uint8], at: Points, fine_per_mm: float
 ) -> None:
     angle = rng.uniform(0, 2 * np.pi)
-    width = max(int(rng.uniform(0.35, 0.6) * fine_per_mm), 1)
+    width = max(int(rng.uniform(0.35, 0.55) * fine_per_mm), 1)
     tip = at
     for _ in range(int(rng.integers(1, 4))):
         angle += rng.uniform(-0.9, 0.9)
-        step = rng.uniform(0.5, 2.2) * fine_per_mm
+        step = rng.uniform(0.8, 2.6) * fine_per_mm
         end = tip + step * np.array([np.cos(angle), np.sin(angle)])
         ends = [tuple(round(c * 16) for c in p) for p in (tip, end)]
         cv2.line(paint, ends[0], ends[1], 255, width, cv2.LINE_8, 4)

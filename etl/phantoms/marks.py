@@ -74,7 +74,7 @@ def film_letters(rng: np.random.Generator, film: Film) -> None:
     """Expose bright letters such as RCC, turned by some angle, near the outer corner."""
     height = max(int(rng.uniform(5.0, 8.0) * film.px_per_mm), 8)
     text = _text([film.side + film.view], height, max(height // 5, 1))
-    side = int(np.hypot(*text.shape)) + 2
+    side = int(np.hypot(text.shape[0], text.shape[1])) + 2
     square = np.zeros((side, side), np.uint8)
     rows, columns = text.shape[0], text.shape[1]
     y, x = (side - rows) // 2, (side - columns) // 2
