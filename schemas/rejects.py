@@ -115,7 +115,7 @@ class Absent:
 REJECT_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
-        pa.field("film_key", pa.string(), nullable=False),
+        pa.field("film_key", pa.string()),
         pa.field("file", pa.string()),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
@@ -127,7 +127,7 @@ REJECT_SCHEMA = pa.schema(
 ABSENT_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
-        pa.field("film_key", pa.string(), nullable=False),
+        pa.field("film_key", pa.string()),
         pa.field("file", pa.string()),
         pa.field("split_key", pa.string()),
     ]
