@@ -94,12 +94,17 @@ def _cosines(size: int) -> NDArray[np.int64]:
 
 
 def _cell_means(image: NDArray[Any], size: int) -> NDArray[np.int64]:
-    """Return the mean of each cell of a size x size grid, in 1/16 grey level."""
+    """Return the mean of each cell of a size x size grid, in 1/16 grey level.
+
+    A side shorter than `size` repeats its pixels.
+    """
     height, width = image.shape
     rows, columns = (np.arange(size) * extent // size for extent in (height, width))
-    # reduceat takes the element itself where a cell is empty: nearest neighbour for small images
-    sums = np.add.reduceat(image, rows, axis=0, dtype=np.int64)
-    sums = np.add.reduceat(sums, columns, axis=1)
     tall = np.maximum(np.diff(rows, append=height), 1)
     wide = np.maximum(np.diff(columns, append=width), 1)
+    bands = np.empty((size, width), np.uint32)  # holds 65,535 rows of uint16
+    for band, row, count in zip(bands, rows, tall, strict=True):
+        np.add.reduce(image[row : row + count], axis=0, dtype=np.uint32, out=band)
+    # reduceat takes the element itself where a cell is empty
+    sums = np.add.reduceat(bands, columns, axis=1, dtype=np.int64)
     return np.asarray((16 * sums) // (tall[:, None] * wide[None, :]), np.int64)

@@ -6,13 +6,17 @@ planning only; `etl.deidentify` says which may reach a corpus.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-__all__ = ["HEADER_KEYWORDS", "header_values"]
+from schemas.errors import ContentError
+from schemas.rejects import RejectReason
+
+__all__ = ["HEADER_KEYWORDS", "element_value", "header_values"]
 
 HEADER_KEYWORDS = (
     # who and what belongs together
@@ -120,6 +124,30 @@ def header_values(dataset: Dataset, syntax: str = "") -> dict[str, str]:
     return values
 
 
+def element_value(dataset: Dataset, keyword: str) -> Any:
+    """Return one element's value, None where it is missing or empty.
+
+    pydicom converts values when they are asked for, so a damaged one fails here, and not in
+    parsing.
+
+    Raises
+    ------
+    ContentError
+        `header_invalid`: the value cannot be converted.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = dataset.get(keyword)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ContentError(
+            RejectReason.HEADER_INVALID, f"the value of {keyword} is damaged"
+        ) from error
+    return None if isinstance(value, (str, bytes)) and not value else value
+
+
 def _functional_groups(dataset: Dataset) -> Iterator[Dataset]:
     for shared in _items(dataset, "SharedFunctionalGroupsSequence"):
         for name in _FUNCTIONAL_GROUPS:
@@ -134,10 +162,8 @@ def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
 def _value(dataset: Dataset, keyword: str) -> Any:
     # A value may be damaged in a file whose pixels are fine: then it is as good as missing.
     try:
-        return dataset.get(keyword)
-    except MemoryError:
-        raise
-    except Exception:
+        return element_value(dataset, keyword)
+    except ContentError:
         return None
 
 

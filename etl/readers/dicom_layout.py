@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydicom.dataset import Dataset
 
+from etl.readers.dicom_header import element_value
 from schemas.errors import ContentError
 from schemas.rejects import RejectReason
 
@@ -90,7 +91,7 @@ def read_layout(file: DicomFile) -> PixelLayout:
         `no_pixels`, `header_invalid`, `size_implausible`.
     """
     dataset = file.dataset
-    present = [name for name in _REQUIRED if dataset.get(name) not in (None, "")]
+    present = [name for name in _REQUIRED if element_value(dataset, name) is not None]
     if file.pixels is None:
         raise ContentError(RejectReason.NO_PIXELS, "the file has no pixel data element")
     if not set(present) & {"Rows", "Columns", "BitsAllocated"}:
@@ -111,7 +112,7 @@ def read_layout(file: DicomFile) -> PixelLayout:
         bits_allocated=allocated,
         bits_stored=stored,
         signed=not is_float and _integer(dataset, "PixelRepresentation") == 1,
-        photometric=str(dataset.PhotometricInterpretation).strip(),
+        photometric=str(element_value(dataset, "PhotometricInterpretation")).strip(),
         planar=_integer(dataset, "PlanarConfiguration", 0),
         is_float=is_float,
     )
@@ -121,14 +122,12 @@ def read_layout(file: DicomFile) -> PixelLayout:
 
 
 def _integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
+    value = element_value(dataset, keyword)
+    if value is None:
+        value = default
     try:
-        value = dataset.get(keyword)
-        if value is None or value == "":
-            value = default
-        return int(value)
-    except MemoryError:
-        raise
-    except Exception as error:
+        return int(str(value))
+    except ValueError as error:
         raise ContentError(
             RejectReason.HEADER_INVALID, f"{keyword} is missing or no number"
         ) from error

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import uid
+from pydicom import config, uid
 
 from etl.readers.dicom_codecs import CODECS, decode_frame, decode_with_pydicom
 from etl.readers.dicom_frames import frames as encoded_frames
+from etl.readers.dicom_header import element_value
 from etl.readers.dicom_layout import PixelLayout, read_layout
 from schemas.errors import ContentError, UsageError
 from schemas.rejects import RejectReason
@@ -89,7 +90,7 @@ def decode(file: DicomFile, first: int | None = None, last: int | None = None) -
         return _native(file, layout, chosen)
     if file.syntax in CODECS:
         return _compressed(file, layout, chosen)
-    name = uid.UID(file.syntax).name
+    name = uid.UID(file.syntax, config.IGNORE).name
     raise ContentError(RejectReason.UNSUPPORTED, f"no decoder for transfer syntax {name}")
 
 
@@ -169,8 +170,8 @@ def _compressed(file: DicomFile, layout: PixelLayout, chosen: range) -> StoredPi
 
 
 def _extended_offsets(file: DicomFile) -> tuple[bytes, bytes] | None:
-    offsets = file.dataset.get("ExtendedOffsetTable")
-    lengths = file.dataset.get("ExtendedOffsetTableLengths")
+    offsets = element_value(file.dataset, "ExtendedOffsetTable")
+    lengths = element_value(file.dataset, "ExtendedOffsetTableLengths")
     return (offsets, lengths) if offsets and lengths else None
 
 
@@ -194,7 +195,7 @@ def _stored(
             bits, mismatch = precision, True
         else:
             array = _low_bits(array, layout)
-    declared = str(file.dataset.get("LossyImageCompression", "") or "").strip() == "01"
+    declared = file.header.get("LossyImageCompression") == "01"
     return StoredPixels(
         array=array,
         bits_stored=bits,

@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 from schemas.store import Entry
 
 __all__ = ["named", "natural_key", "suffix", "wanted"]
 
+_DIGITS = re.compile(r"(\d+)")
 _SKIPPED_FOLDERS = frozenset({"__macosx", "thumbnails", "thumbnail", "thumbs"})
 _SKIPPED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
 
 
-def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
+def natural_key(text: str) -> tuple[tuple[str | int, ...], str]:
     """Return a sort key that counts digits as numbers; ties are broken by the text itself.
 
     >>> sorted(["1-10.dcm", "1-2.dcm", "1-1.dcm"], key=natural_key)
     ['1-1.dcm', '1-2.dcm', '1-10.dcm']
     """
-    parts = re.findall(r"\d+|\D+", text)
-    key = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-    return (*key, (2, 0, text))
+    parts = _DIGITS.split(text)  # text and digits in turn: equal places hold equal types
+    return tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), text
 
 
 def suffix(path: str) -> str:
     """Return the ending in small letters with its dot; a UID's last number is no ending.
 
-    >>> suffix("a/1-1.DCM"), suffix("1.2.840.10008")
-    ('.dcm', '')
+    >>> suffix("a/1-1.DCM"), suffix("1.2.840.10008"), suffix(".hidden")
+    ('.dcm', '', '')
     """
-    ending = PurePosixPath(path).suffix.lower()
-    return "" if ending[1:].isdecimal() else ending
+    stem, _, ending = path.rpartition("/")[2].rpartition(".")
+    return f".{ending.lower()}" if stem and not ending.isdecimal() else ""
 
 
 def wanted(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from etl.readers.dicom_header import element_value
 from schemas.errors import ContentError
 from schemas.rejects import RejectReason
 
@@ -158,7 +159,7 @@ def _window(place: Dataset, view: int) -> Voi | None:
     if not centers or not widths:
         return None
     view = min(view, len(centers) - 1, len(widths) - 1)
-    word = str(place.get("VOILUTFunction") or "LINEAR").strip().upper()
+    word = str(element_value(place, "VOILUTFunction") or "LINEAR").strip().upper()
     if word not in set(WindowFunction):
         return Voi(note=f"VOILUTFunction is {word!r}, which the standard does not know")
     function, center, width = WindowFunction(word), centers[view], widths[view]
@@ -176,7 +177,7 @@ def _places(dataset: Dataset, group: str, frame: int) -> Iterator[Dataset]:
 
 
 def _items(dataset: Dataset | None, keyword: str) -> list[Dataset]:
-    return list((dataset.get(keyword) if dataset is not None else None) or [])
+    return list((element_value(dataset, keyword) if dataset is not None else None) or [])
 
 
 def _nth(items: list[Dataset], number: int) -> Dataset | None:
@@ -188,10 +189,10 @@ def _first(dataset: Dataset, keyword: str) -> Dataset | None:
 
 
 def _numbers(place: Dataset, keyword: str) -> list[float]:
+    value = element_value(place, keyword)
+    if value is None:
+        return []
     try:
-        value = place.get(keyword)
-        if value is None or value == "":
-            return []
         many = value if isinstance(value, (MultiValue, list, tuple)) else [value]
         return [float(number) for number in many]
     except (TypeError, ValueError) as error:
@@ -204,15 +205,17 @@ def _number(place: Dataset, keyword: str) -> float | None:
 
 def _table(item: Dataset, dataset: Dataset) -> LookupTable:
     """Return a LUT item. C.11.1.1: 0 entries mean 65536; `first` has the pixels' sign."""
+    data = element_value(item, "LUTData")
     try:
-        entries, first, bits = (int(number) for number in item.LUTDescriptor)
-        data = item.LUTData
-    except (AttributeError, TypeError, ValueError) as error:
+        entries, first, bits = map(int, element_value(item, "LUTDescriptor"))
+    except (TypeError, ValueError) as error:
         raise ContentError(
             RejectReason.HEADER_INVALID, "a LUT lacks its descriptor or data"
         ) from error
+    if data is None:
+        raise ContentError(RejectReason.HEADER_INVALID, "a LUT has no data")
     entries = entries or 65536
-    if dataset.get("PixelRepresentation") == 1 and first > 32767:
+    if element_value(dataset, "PixelRepresentation") == 1 and first > 32767:
         first -= 65536
     values = _entries(data, entries, item)
     if len(values) < entries or not 8 <= bits <= 16:

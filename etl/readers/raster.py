@@ -245,7 +245,9 @@ def _check_tiff(page: Any, size: int) -> None:
     strips = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if not strips or any(count == 0 or offset + count > size for offset, count in strips):
         raise ContentError(RejectReason.TRUNCATED, "the TIFF's strips reach beyond its end")
-    if int(page.compression) == 1 and sum(count for _, count in strips) < int(page.nbytes):
+    line = (int(page.imagewidth) * int(page.samplesperpixel) * int(page.bitspersample) + 7) // 8
+    plain = line * int(page.imagelength)
+    if int(page.compression) == 1 and sum(count for _, count in strips) < plain:
         raise ContentError(RejectReason.TRUNCATED, "the TIFF's strips are too short")
 
 

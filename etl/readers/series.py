@@ -81,7 +81,8 @@ class SeriesFiles:
             ("patient", patient),
         )
         groups = next((self._groups[way] for way in ways if way in self._groups), {})
-        copies = [_best_format(groups[group]) for group in sorted(groups, key=natural_key)]
+        names = sorted(groups, key=natural_key) if len(groups) > 1 else groups
+        copies = [_best_format(groups[name]) for name in names]
         return tuple(sorted(copies, key=lambda copy: _rank(copy[0]) or 0))
 
     def identity(self, entry: Entry) -> tuple[str | None, str | None]:
@@ -144,6 +145,8 @@ def _rank(entry: Entry) -> int | None:
 
 
 def _best_format(entries: list[Entry]) -> tuple[Entry, ...]:
+    if len(entries) == 1:
+        return tuple(entries)
     best = min(_rank(entry) or 0 for entry in entries)
     kept = [entry for entry in entries if _rank(entry) == best]
     return tuple(sorted(kept, key=lambda entry: natural_key(entry.path)))
