@@ -19,6 +19,7 @@ from beam_jobs.planning import Plan, make_plan, write_plan
 from beam_jobs.progress import shown
 from beam_jobs.publish import base_of
 from beam_jobs.report import new_run, report_path
+from beam_jobs.runners import check_arguments, pipeline_options
 from beam_jobs.settings import Settings
 from beam_jobs.shard import known_receipts
 from schemas import errors
@@ -49,6 +50,7 @@ class JobResult:
 
 def index_job(settings: Settings, beam_arguments: Sequence[str] = ()) -> dict[str, int]:
     """Make the index of each release that needs one; return how many headers are known."""
+    check_arguments(beam_arguments)
     counts = {}
     for key, root in settings.releases:
         source = imported(settings.registry)(key)
@@ -59,6 +61,7 @@ def index_job(settings: Settings, beam_arguments: Sequence[str] = ()) -> dict[st
 
 def plan_job(settings: Settings, beam_arguments: Sequence[str] = ()) -> Plan:
     """Make and write the plan of a job; no image is read, but for heads that an index needs."""
+    check_arguments(beam_arguments)
     indexer = functools.partial(_index, tuple(beam_arguments))
 
     def index(release: Release, source: Source, settings: Settings) -> HeaderIndex:
@@ -73,7 +76,6 @@ def _index(
     beam_arguments: Sequence[str], settings: Settings, source: str, files: Sequence[tuple[str, int]]
 ) -> None:
     from beam_jobs.pipeline import build_index
-    from beam_jobs.runners import pipeline_options
 
     with _sentences():
         build_index(settings, source, files, pipeline_options(beam_arguments, len(files)))
@@ -93,7 +95,6 @@ def run_job(settings: Settings, beam_arguments: Sequence[str] = ()) -> JobResult
     plan = plan_job(settings, beam_arguments)
     known = known_receipts(store, [key for key, _ in settings.releases])
     from beam_jobs.pipeline import TaskRef, build_corpus
-    from beam_jobs.runners import pipeline_options
 
     refs = [TaskRef(row, known.get(task.task_id, 0)) for row, task in enumerate(plan.tasks)]
     options: PipelineOptions = pipeline_options(beam_arguments, len(refs))

@@ -19,7 +19,7 @@ from schemas.errors import UsageError
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-__all__ = ["pipeline_options"]
+__all__ = ["check_arguments", "pipeline_options"]
 
 LOCAL = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
@@ -44,16 +44,27 @@ def pipeline_options(arguments: Sequence[str], tasks: int) -> PipelineOptions:
     """
     from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--runner", default="local")
-    known, rest = parser.parse_known_args(list(arguments))
+    runner, rest = _runner(arguments)
     _refuse_unknown(rest)
-    runner = _NAMES.get(known.runner.lower(), known.runner)
     if runner == DASK:
         rest = [*rest, *_dask_arguments(rest, tasks)]
     options = PipelineOptions([*rest, f"--runner={runner}"])
     options.view_as(StandardOptions).streaming = False
     return options
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse an option that Beam does not know before anything is read: `UsageError`."""
+    rest = _runner(arguments)[1]
+    if rest:
+        _refuse_unknown(rest)
+
+
+def _runner(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner", default="local")
+    known, rest = parser.parse_known_args(list(arguments))
+    return _NAMES.get(known.runner.lower(), known.runner), rest
 
 
 def _refuse_unknown(arguments: Sequence[str]) -> None:

@@ -125,7 +125,7 @@ def _sample(film: Film, spec: Spec, info: ReleaseInfo, data: bytes) -> Sample:
     row = {
         "source": film.source,
         "patient_id": f"{film.source}:{film.patient_key}",
-        "split_key": film.split_key,
+        "split_key": f"{film.source}:{film.split_key}",
         "modality": film.modality.value,
         "spot_mag": False,
         "frame_kind": film.frame_kind.value,

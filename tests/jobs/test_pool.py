@@ -78,7 +78,7 @@ def test_a_death_that_does_not_repeat_is_no_verdict(pool: Pool, tmp_path: Path) 
 
 
 def test_idle_children_killed_from_outside_are_replaced(pool: Pool) -> None:
-    pids = {pid for pid in run(pool, *(Fault("pid", n) for n in range(8)))}
+    pids = set(run(pool, *(Fault("pid", n) for n in range(8))))
     assert len(pids) == 2
     for pid in pids:
         assert isinstance(pid, int)
