@@ -34,7 +34,7 @@ def read_rows(
     data
         The whole table. UTF-8 (with or without mark), UTF-16 with mark, or else Windows-1252.
     delimiter
-        One character, or None: the one of comma, semicolon, tab and bar that the title line holds
+        One character (a blank: runs of them), or None: the one of comma, semicolon, tab and bar that the title line holds
         most often outside of quotes.
     columns
         Titles to keep, where a table is wide; None keeps all.
@@ -56,11 +56,9 @@ def read_rows(
         stream.seek(0)
     # The module's limit of 128 KiB a cell is below real outlines; it can only be set globally.
     csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    reader = csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
-        titles = _unique([cell.strip() for cell in next(reader, [])])
-        if not any(titles):
-            raise ContentError(RejectReason.BAD_ROW, "the table has no title line")
+        titles = _titles(next(reader, []))
         kept = [i for i, title in enumerate(titles) if columns is None or title in columns]
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -68,7 +66,7 @@ def read_rows(
                 yield {titles[i]: _value(cells[i]) for i in kept}
     except (csv.Error, UnicodeError) as error:
         raise ContentError(
-            RejectReason.BAD_ROW, f"line {reader.line_num + 1} cannot be read: {error}"
+            RejectReason.BAD_ROW, f"line {reader.line_num} cannot be read: {error}"
         ) from error
 
 
@@ -90,10 +88,12 @@ def _delimiter(line: str) -> str:
     return max(_DELIMITERS, key=outside.count)
 
 
-def _unique(titles: list[str]) -> list[str]:
+def _titles(cells: list[str]) -> list[str]:
+    if not any(cell.strip() for cell in cells):
+        raise ContentError(RejectReason.BAD_ROW, "the table has no title line")
     seen: dict[str, int] = {}
     named = []
-    for title in titles:
+    for title in (cell.strip() for cell in cells):
         count = seen.get(title, 0)
         seen[title] = count + 1
         named.append(f"{title}.{count}" if count else title)
