@@ -7,6 +7,7 @@ so outlines are the one form in which lesions are kept, mapped and drawn again.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -44,7 +45,9 @@ class Patch:
         """Set the canvas to `value` where the patch is true and the canvas holds one of `over`."""
         height, width = self.pixels.shape
         part = canvas[self.y : self.y + height, self.x : self.x + width]
-        part[self.pixels & np.isin(part, over)] = value
+        allowed = np.zeros(256, dtype=bool)
+        allowed[list(over)] = True
+        part[self.pixels & allowed[part]] = value
 
 
 def outline(geometry: Geometry) -> tuple[Ring, ...]:
@@ -138,10 +141,7 @@ def draw(
     if kind is GeometryKind.POINT and point_radius > 0:
         x, y = moved[0][0]
         moved = [np.array(_ellipse(x, y, point_radius, point_radius, 0.0))]
-    if kind is GeometryKind.POLYLINE:
-        patch = _curves(moved, shape)
-    else:
-        patch = fill(moved, shape)
+    patch = _curves(moved, shape) if kind is GeometryKind.POLYLINE else fill(moved, shape)
     return patch if patch is None or patch.pixels.any() else _one_pixel(moved, shape)
 
 
@@ -159,7 +159,7 @@ def _curves(rings: Sequence[Floats], shape: tuple[int, int]) -> Patch | None:
     steps = []
     for ring in rings:
         steps.append(ring[-1:])
-        for start, end in zip(ring[:-1], ring[1:], strict=True):
+        for start, end in itertools.pairwise(ring):
             count = max(1, math.ceil(4 * float(np.abs(end - start).max())))
             steps.append(start + (end - start) * (np.arange(count) / count)[:, None])
     cells = np.floor(np.concatenate(steps)).astype(np.int64)
@@ -175,7 +175,7 @@ def _curves(rings: Sequence[Floats], shape: tuple[int, int]) -> Patch | None:
 
 
 def fill(rings: Sequence[Floats], shape: tuple[int, int]) -> Patch | None:
-    """Return the pixels whose centres lie inside closed rings, even-odd, or None beyond the picture.
+    """Return the pixels whose centres lie inside closed rings, even-odd; None beyond it.
 
     Every edge toggles, in each row whose centre line it crosses, all pixels to its right; a
     running parity along the row is the even-odd rule. Cost grows with the outline, not the area.

@@ -19,6 +19,7 @@ from schemas.release import TissueRule
 __all__ = ["Tissue", "dilated", "find_tissue", "view_stride"]
 
 Bytes = npt.NDArray[np.uint8]
+Grey = npt.NDArray[np.uint16]
 
 _VIEW_LONG_SIDE = 512
 _FRAME_SHARE = 0.015
@@ -72,7 +73,7 @@ def view_stride(shape: tuple[int, int]) -> int:
 
 
 def find_tissue(
-    view: npt.NDArray[np.uint16],
+    view: Grey,
     rule: TissueRule,
     stride: int = 1,
     invalid: npt.NDArray[np.bool_] | None = None,
@@ -91,7 +92,8 @@ def find_tissue(
     expect_left
         Where the chest wall should be, used only where the picture does not tell.
     """
-    grey = cv2.medianBlur(view, 5) if min(view.shape) > 5 else view.copy()
+    blurred = cv2.medianBlur(view, 5) if min(view.shape) > 5 else view.copy()
+    grey: Grey = np.asarray(blurred, dtype=np.uint16)
     if invalid is not None:
         grey[invalid] = grey.min()
     mask = _RULES[rule](grey)
@@ -113,7 +115,7 @@ def _disc(radius: int) -> Bytes:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), dtype=np.uint8)
 
 
-def _film(grey: npt.NDArray[np.uint16]) -> Bytes:
+def _film(grey: Grey) -> Bytes:
     """Find a breast on fog: a sure core by Otsu, then its fainter rim down to the skin line."""
     margin = max(1, round(_FRAME_SHARE * min(grey.shape)))
     inner = grey[margin:-margin, margin:-margin]
@@ -130,7 +132,7 @@ def _film(grey: npt.NDArray[np.uint16]) -> Bytes:
     return _framed(_filled(_breast(grown, opening=3)), grey.shape, margin)
 
 
-def _digital(grey: npt.NDArray[np.uint16]) -> Bytes:
+def _digital(grey: Grey) -> Bytes:
     """Find a breast on a constant background: everything clearly above it."""
     level, spread = _flat_level(grey)
     top = float(np.percentile(grey, 99.5))
@@ -138,14 +140,14 @@ def _digital(grey: npt.NDArray[np.uint16]) -> Bytes:
     return _filled(_breast(mask, opening=2))
 
 
-def _mri(grey: npt.NDArray[np.uint16]) -> Bytes:
+def _mri(grey: Grey) -> Bytes:
     """Find a breast in air with noise; fat and gland differ much, holes are closed."""
     mask = _as_bytes(grey > 0.4 * _otsu(grey))
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(3))
     return _filled(_breast(closed > 0, opening=2))
 
 
-def _subtraction(grey: npt.NDArray[np.uint16]) -> Bytes:
+def _subtraction(grey: Grey) -> Bytes:
     """Find a breast whose mean equals the background's: where grey levels leave the constant."""
     level, spread = _flat_level(grey)
     distance = np.abs(grey.astype(np.float32) - np.float32(level))
@@ -155,7 +157,7 @@ def _subtraction(grey: npt.NDArray[np.uint16]) -> Bytes:
     return _filled(_breast(closed > 0, opening=2))
 
 
-_RULES: dict[TissueRule, Callable[[npt.NDArray[np.uint16]], Bytes]] = {
+_RULES: dict[TissueRule, Callable[[Grey], Bytes]] = {
     TissueRule.FILM: _film,
     TissueRule.DIGITAL: _digital,
     TissueRule.MRI: _mri,
@@ -167,7 +169,7 @@ def _as_bytes(mask: npt.NDArray[np.bool_]) -> Bytes:
     return mask.view(np.uint8) * np.uint8(255)
 
 
-def _otsu(grey: npt.NDArray[np.uint16]) -> float:
+def _otsu(grey: Grey) -> float:
     if grey.min() == grey.max():
         return float(grey.max())
     threshold, _ = cv2.threshold(
@@ -204,7 +206,7 @@ def _framed(mask: Bytes, shape: tuple[int, ...], margin: int) -> Bytes:
     return framed.reshape(shape)
 
 
-def _background(grey: npt.NDArray[np.uint16], core: Bytes) -> tuple[float, float]:
+def _background(grey: Grey, core: Bytes) -> tuple[float, float]:
     """Return level and spread of what lies far from the core: fog, padding and few labels."""
     far = cv2.dilate(core, _disc(max(3, round(0.06 * max(grey.shape))))) == 0
     values = grey[far]
@@ -216,7 +218,7 @@ def _background(grey: npt.NDArray[np.uint16], core: Bytes) -> tuple[float, float
     return float(middle), float(middle - quarter) * 1.48
 
 
-def _flat_level(grey: npt.NDArray[np.uint16]) -> tuple[float, float]:
+def _flat_level(grey: Grey) -> tuple[float, float]:
     """Return level and noise of the background: the commonest grey level of the border."""
     band = max(1, min(grey.shape) // 40)
     border = np.concatenate(
@@ -228,7 +230,7 @@ def _flat_level(grey: npt.NDArray[np.uint16]) -> tuple[float, float]:
     return level, float(np.std(below - level)) if below.size else 0.0
 
 
-def _at_chest_wall(grey: npt.NDArray[np.uint16]) -> Bytes:
+def _at_chest_wall(grey: Grey) -> Bytes:
     """Return the parts above a low threshold that touch a side; everything where none is left."""
     mask = _as_bytes(grey > 0.5 * _otsu(grey))
     _, labels = cv2.connectedComponents(mask, connectivity=4)
@@ -238,7 +240,7 @@ def _at_chest_wall(grey: npt.NDArray[np.uint16]) -> Bytes:
     return kept if share >= _FRACTIONS[0] else np.full_like(mask, 255)
 
 
-def _chest_is_left(mask: Bytes, grey: npt.NDArray[np.uint16], expected: bool | None) -> bool:
+def _chest_is_left(mask: Bytes, grey: Grey, expected: bool | None) -> bool:
     """Tell the side of the chest wall: a breast is longest there and ends in a point opposite.
 
     Measured inside the mask's own box, because scanned films may have blank padding beside the

@@ -57,7 +57,8 @@ def _walk(along_x: Ints, along_y: Ints) -> list[list[int]]:
     for start in range(len(next_x)):
         if seen[start]:
             continue
-        ring, corner = [], start
+        ring: list[int] = []
+        corner = start
         while not seen[corner]:
             partner = next_x[corner]
             seen[corner] = seen[partner] = 1

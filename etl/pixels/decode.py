@@ -1,0 +1,192 @@
+"""Bytes to a `Picture`: stored pixels and what the header says about reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from etl.fingerprint import pixel_sha256
+from etl.readers import dicom, pictures, raster
+from etl.readers.luts import LookupTable, Rescale, Window, modality_transform, voi_transform
+from schemas.errors import ContentError
+from schemas.film import FileRef
+from schemas.rejects import RejectReason
+from schemas.vocabulary import FrameKind, QualityFlag
+
+__all__ = ["Picture", "load", "stored_values"]
+
+_DEPTHS = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One image as its file stores it.
+
+    Parameters
+    ----------
+    array
+        (rows, columns), uint8, int8, uint16 or int16; stored values, not inverted.
+    bits_stored
+        Bits that the values use.
+    photometric
+        (0028,0004), or None for raster files.
+    inverted
+        Larger stored values are darker: MONOCHROME1, or a raw image in which more dose is brighter.
+    modality, voi
+        The header's transformations; `voi` is None where there is none that is legal.
+    padding
+        Smallest and largest stored value that is no image (0028,0120), (0028,0121).
+    frames
+        Frames in the file, None for raster files.
+    header
+        Text by DICOM keyword; empty for raster files.
+    """
+
+    array: npt.NDArray[Any]
+    bits_stored: int
+    photometric: str | None = None
+    inverted: bool = False
+    modality: Rescale | LookupTable = field(default_factory=Rescale)
+    voi: Window | LookupTable | None = None
+    padding: tuple[int, int] | None = None
+    frames: int | None = None
+    header: Mapping[str, str] = field(default_factory=dict)
+    flags: frozenset[QualityFlag] = frozenset()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.array.shape[0], self.array.shape[1]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the stored pixels."""
+        return pixel_sha256(self.array)
+
+    def view(self, stride: int) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_] | None]:
+        """Return every `stride`-th pixel, brighter where denser, uint16, and what is padding."""
+        part = self.array[::stride, ::stride]
+        levels = self.modality.apply(part)
+        if self.inverted:
+            levels = -levels
+        invalid = None
+        if self.padding is not None:
+            invalid = (part >= self.padding[0]) & (part <= self.padding[1])
+            if invalid.all():
+                invalid = None
+        known = levels if invalid is None else levels[~invalid]
+        low, high = float(known.min()), float(known.max())
+        scaled = (levels - low) * (65535.0 / max(high - low, 1e-12))
+        return np.clip(np.rint(scaled), 0, 65535).astype(np.uint16), invalid
+
+
+def load(data: bytes, ref: FileRef, frame: int | None, kind: FrameKind) -> Picture:
+    """Return the picture of a film's image file.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    ref
+        Where it came from, and which frames are wanted.
+    frame
+        The film's frame, where `ref` names none.
+    kind
+        What the sample is: of several frames a `mip` keeps the largest values.
+
+    Raises
+    ------
+    ContentError
+        The file is no grey image of 8 to 16 bits, or all its pixels are alike.
+    """
+    first = frame if ref.first is None else ref.first
+    last = first if ref.last is None else ref.last
+    picture = (
+        _dicom(data, first, last, kind) if pictures.is_dicom(data) else _raster(data, ref.path)
+    )
+    if picture.array.dtype not in _DEPTHS:
+        raise ContentError(
+            RejectReason.UNSUPPORTED,
+            f"pixels are {picture.array.dtype}; images of 8 to 16 bits are read",
+        )
+    if picture.array.size == 0 or picture.array.min() == picture.array.max():
+        raise ContentError(RejectReason.BLANK, "all pixels have one value")
+    return picture
+
+
+def stored_values(data: bytes, name: str) -> npt.NDArray[Any]:
+    """Return the stored values of a mask or crop (rows, columns)."""
+    return pictures.read_stored(data, name)
+
+
+def _raster(data: bytes, name: str) -> Picture:
+    read = raster.read_raster(data, name)
+    wanted = ((QualityFlag.LOSSY, read.lossy), (QualityFlag.EDITED_PIXELS, read.edited))
+    return Picture(
+        array=read.array,
+        bits_stored=read.bits,
+        flags=frozenset(flag for flag, said in wanted if said),
+    )
+
+
+def _dicom(data: bytes, first: int | None, last: int | None, kind: FrameKind) -> Picture:
+    file = dicom.parse(data)
+    if int(file.dataset.get("SamplesPerPixel") or 1) != 1:
+        raise ContentError(RejectReason.NOT_GREY, "the image has more than one sample a pixel")
+    stored = dicom.decode(file, first, last)
+    if stored.photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise ContentError(RejectReason.NOT_GREY, f"photometric is {stored.photometric!r}")
+    wanted = (
+        (QualityFlag.LOSSY, stored.lossy),
+        (QualityFlag.BITS_MISMATCH, stored.bits_mismatch),
+    )
+    return Picture(
+        array=_one_frame(stored.array, kind),
+        bits_stored=stored.bits_stored,
+        photometric=stored.photometric,
+        inverted=_inverted(file.dataset, stored.photometric),
+        modality=modality_transform(file.dataset, first or 0),
+        voi=voi_transform(file.dataset, first or 0).transform,
+        padding=_padding(file.dataset),
+        frames=int(file.dataset.get("NumberOfFrames") or 1),
+        header=file.header,
+        flags=frozenset(flag for flag, said in wanted if said),
+    )
+
+
+def _one_frame(array: npt.NDArray[Any], kind: FrameKind) -> npt.NDArray[Any]:
+    if array.ndim == 2:
+        return array
+    if array.shape[0] == 1:
+        return np.asarray(array[0])
+    if kind is FrameKind.MIP:
+        return np.asarray(array.max(axis=0))
+    raise ContentError(
+        RejectReason.SIZE_CONFLICT, f"the file has {len(array)} frames, one was expected"
+    )
+
+
+def _inverted(dataset: Any, photometric: str) -> bool:
+    """Tell whether larger stored values are darker.
+
+    MONOCHROME1: PS3.3 C.7.6.3.1.2. A raw image (For Processing) may be MONOCHROME2 and still grow
+    with the dose, which a breast lowers: Pixel Intensity Relationship Sign 1 (C.8.11.3.1.2).
+    """
+    if photometric == "MONOCHROME1":
+        return True
+    raw = str(dataset.get("PresentationIntentType") or "").strip().upper() == "FOR PROCESSING"
+    return raw and dataset.get("PixelIntensityRelationshipSign") == 1
+
+
+def _padding(dataset: Any) -> tuple[int, int] | None:
+    """Return the range of Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2)."""
+    ends = [dataset.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    try:
+        known = sorted(int(end) for end in ends if end is not None and end != "")
+    except (TypeError, ValueError):
+        return None
+    return (known[0], known[-1]) if known and ends[0] is not None else None
