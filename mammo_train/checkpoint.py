@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mammo_train.runtime import Precision
 from schemas.errors import MammoError
 
 __all__ = ["Position", "load_model", "restore", "save", "saved"]
@@ -52,7 +53,7 @@ class Position:
     epoch: int = 0
     batch: int = 0
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
-    precision: str = "auto"
+    precision: Precision = "auto"
     metrics: Mapping[str, float] = field(default_factory=dict)
     best: float | None = None
 
@@ -243,5 +244,3 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-

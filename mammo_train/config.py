@@ -18,11 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from schemas.errors import UsageError
 
 __all__ = [
+    "FREE",
     "PRESETS",
     "PretrainClassifierConfig",
     "RunConfig",
     "SegmentConfig",
     "StageConfig",
+    "config_changes",
     "load_config",
     "overrides_model",
     "resolve_config",
@@ -39,55 +41,73 @@ class _Frozen(BaseModel):
 class StageConfig(_Frozen):
     """What every stage is told about its optimisation and its checkpoints."""
 
-    epochs: int = Field(30, ge=1, description="passes over the training draws")
-    batch_size: int = Field(8, ge=1, description="samples of one step, over all devices")
-    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
-    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+    epochs: int = Field(default=30, ge=1, description="passes over the training draws")
+    batch_size: int = Field(default=8, ge=1, description="samples of one step, over all devices")
+    learning_rate: float = Field(default=1e-3, gt=0, description="peak learning rate of AdamW")
+    weight_decay: float = Field(default=1e-2, ge=0, description="decoupled weight decay")
     warmup_fraction: float = Field(
-        0.05, ge=0, lt=1, description="share of all steps with a rising learning rate"
+        default=0.05, ge=0, lt=1, description="share of all steps with a rising learning rate"
     )
-    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    validate_every: int = Field(1, ge=1, description="epochs between two validations")
-    checkpoint_every: int = Field(200, ge=1, description="steps between two checkpoints")
-    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept")
-    log_every: int = Field(10, ge=1, description="steps between two reads of the loss")
+    clip_norm: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    validate_every: int = Field(default=1, ge=1, description="epochs between two validations")
+    checkpoint_every: int = Field(default=200, ge=1, description="steps between two checkpoints")
+    keep_checkpoints: int = Field(default=2, ge=1, description="newest checkpoints that are kept")
+    log_every: int = Field(default=10, ge=1, description="steps between two reads of the loss")
 
 
 class SegmentConfig(StageConfig):
     """The U-Net: lesion against the rest on a canvas of fixed pixel size."""
 
-    mm_per_pixel: float = Field(0.4, gt=0, description="millimetres of one network pixel")
-    tile_height: int = Field(512, ge=16, multiple_of=16, description="network pixels of a tile")
-    tile_width: int = Field(384, ge=16, multiple_of=16, description="network pixels of a tile")
-    tiles_per_film: int = Field(1, ge=1, description="training tiles a film gives an epoch")
+    mm_per_pixel: float = Field(default=0.4, gt=0, description="millimetres of one network pixel")
+    tile_height: int = Field(
+        default=512, ge=16, multiple_of=16, description="network pixels of a tile"
+    )
+    tile_width: int = Field(
+        default=384, ge=16, multiple_of=16, description="network pixels of a tile"
+    )
+    tiles_per_film: int = Field(default=1, ge=1, description="training tiles a film gives an epoch")
     lesion_tile_share: float = Field(
-        0.75, ge=0, le=1, description="share of tiles of a lesion film that hold a lesion"
+        default=0.75, ge=0, le=1, description="share of tiles of a lesion film that hold a lesion"
     )
     lesion_film_share: float | None = Field(
-        0.5, gt=0, lt=1, description="share of lesion films among the draws; none: as they are"
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="share of lesion films among the draws; none: as they are",
     )
-    base_channels: int = Field(32, ge=4, description="channels of the first U-Net level")
-    levels: int = Field(5, ge=2, le=6, description="U-Net levels")
-    norm: Literal["batch", "group"] = Field("batch", description="normalisation layer")
-    region_loss: Literal["dice", "iou"] = Field("dice", description="soft overlap that is learnt")
-    region_weight: float = Field(1.0, ge=0, description="weight of the overlap loss")
-    pixel_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy")
-    focal_gamma: float = Field(0.0, ge=0, description="focus of the cross-entropy; 0 is none")
-    min_region_mm2: float = Field(12.0, ge=0, description="smaller predicted regions are dropped")
+    base_channels: int = Field(default=32, ge=4, description="channels of the first U-Net level")
+    levels: int = Field(default=5, ge=2, le=6, description="U-Net levels")
+    norm: Literal["batch", "group"] = Field(default="batch", description="normalisation layer")
+    region_loss: Literal["dice", "iou"] = Field(
+        default="dice", description="soft overlap that is learnt"
+    )
+    region_weight: float = Field(default=1.0, ge=0, description="weight of the overlap loss")
+    pixel_weight: float = Field(default=1.0, ge=0, description="weight of the cross-entropy")
+    focal_gamma: float = Field(
+        default=0.0, ge=0, description="focus of the cross-entropy; 0 is none"
+    )
+    min_region_mm2: float = Field(
+        default=12.0, ge=0, description="smaller predicted regions are dropped"
+    )
 
 
 class PretrainClassifierConfig(StageConfig):
     """The ResNet-18 on patches at drawn lesions and at background."""
 
-    patch_mm: float = Field(40.0, gt=0, description="side of a patch in millimetres")
-    patch_px: int = Field(128, ge=32, multiple_of=32, description="side of a patch in pixels")
-    draws_per_epoch: int = Field(0, ge=0, description="patches of an epoch; 0 is two a lesion")
-    background_share: float = Field(
-        0.34, gt=0, lt=1, description="share of background among the drawn patches"
+    patch_mm: float = Field(default=40.0, gt=0, description="side of a patch in millimetres")
+    patch_px: int = Field(
+        default=128, ge=32, multiple_of=32, description="side of a patch in pixels"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
+    draws_per_epoch: int = Field(
+        default=0, ge=0, description="patches of an epoch; 0 is two a lesion"
+    )
+    background_share: float = Field(
+        default=0.34, gt=0, lt=1, description="share of background among the drawn patches"
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing")
     weights: Path | None = Field(
-        None, description="state dict in torchvision's ResNet-18 layout (.safetensors or .pth)"
+        default=None,
+        description="state dict in torchvision's ResNet-18 layout (.safetensors or .pth)",
     )
 
 
@@ -95,8 +115,10 @@ class RunConfig(_Frozen):
     """One run: what is shared by all stages, and one part per stage."""
 
     preset: Preset = "small"
-    seed: int = Field(1, ge=0, description="seed of the weights, the order and the augmentation")
-    where: str | None = Field(None, description="SQL condition on the manifest's columns")
+    seed: int = Field(
+        default=1, ge=0, description="seed of the weights, the order and the augmentation"
+    )
+    where: str | None = Field(default=None, description="SQL condition on the manifest's columns")
     segment: SegmentConfig = SegmentConfig()
     pretrain_classifier: PretrainClassifierConfig = PretrainClassifierConfig()
 
@@ -104,39 +126,72 @@ class RunConfig(_Frozen):
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
         "segment": {
-            "epochs": 8, "batch_size": 4, "learning_rate": 3e-3, "mm_per_pixel": 0.8,
-            "tile_height": 128, "tile_width": 128, "base_channels": 16, "validate_every": 4,
-            "tiles_per_film": 1, "checkpoint_every": 50,
+            "epochs": 8,
+            "batch_size": 4,
+            "learning_rate": 3e-3,
+            "mm_per_pixel": 0.8,
+            "tile_height": 128,
+            "tile_width": 128,
+            "base_channels": 16,
+            "validate_every": 4,
+            "tiles_per_film": 1,
+            "checkpoint_every": 50,
         },
         "pretrain_classifier": {
-            "epochs": 5, "batch_size": 16, "patch_mm": 40.0, "patch_px": 64,
-            "validate_every": 5, "checkpoint_every": 50, "draws_per_epoch": 512,
+            "epochs": 5,
+            "batch_size": 16,
+            "patch_mm": 40.0,
+            "patch_px": 64,
+            "validate_every": 5,
+            "checkpoint_every": 50,
+            "draws_per_epoch": 512,
         },
     },
     "small": {
         "segment": {
-            "epochs": 20, "batch_size": 4, "learning_rate": 2e-3, "tile_height": 256,
-            "tile_width": 256, "mm_per_pixel": 0.4, "validate_every": 4,
+            "epochs": 20,
+            "batch_size": 4,
+            "learning_rate": 2e-3,
+            "tile_height": 256,
+            "tile_width": 256,
+            "mm_per_pixel": 0.4,
+            "validate_every": 4,
         },
         "pretrain_classifier": {
-            "epochs": 10, "batch_size": 32, "patch_px": 96, "validate_every": 2,
+            "epochs": 10,
+            "batch_size": 32,
+            "patch_px": 96,
+            "validate_every": 2,
             "draws_per_epoch": 1024,
         },
     },
     "base": {
         "segment": {
-            "epochs": 100, "batch_size": 16, "mm_per_pixel": 0.2, "tile_height": 512,
-            "tile_width": 512, "checkpoint_every": 500, "log_every": 50,
+            "epochs": 100,
+            "batch_size": 16,
+            "mm_per_pixel": 0.2,
+            "tile_height": 512,
+            "tile_width": 512,
+            "checkpoint_every": 500,
+            "log_every": 50,
         },
         "pretrain_classifier": {
-            "epochs": 60, "batch_size": 64, "patch_px": 256, "checkpoint_every": 500,
+            "epochs": 60,
+            "batch_size": 64,
+            "patch_px": 256,
+            "checkpoint_every": 500,
             "log_every": 50,
         },
     },
 }
 
 
-def overrides_model(cls: type[BaseModel] = RunConfig, path: tuple[str, ...] = ()) -> type[BaseModel]:
+def overrides_model(
+    cls: type[BaseModel] = RunConfig,
+    path: tuple[str, ...] = (),
+    *,
+    leave_out: tuple[str, ...] = (),
+) -> type[BaseModel]:
     """Derive the model of the command line: every field optional, its help naming the presets.
 
     Parameters
@@ -145,6 +200,8 @@ def overrides_model(cls: type[BaseModel] = RunConfig, path: tuple[str, ...] = ()
         The config model whose fields become options.
     path
         Where that model sits below `RunConfig`; empty at the top.
+    leave_out
+        Stages whose options a command does not have.
 
     Returns
     -------
@@ -153,20 +210,26 @@ def overrides_model(cls: type[BaseModel] = RunConfig, path: tuple[str, ...] = ()
     """
     fields: dict[str, Any] = {}
     for name, info in cls.model_fields.items():
-        if not path and name in {"preset", "where"}:
+        if not path and name in {"preset", "where", *leave_out}:
             continue  # both have an option of their own in every command
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             nested = overrides_model(kind, (*path, name))
             fields[name] = (nested, nested())
         else:
-            said = ", ".join(f"{p} {_preset_value(p, path, name, info.default)}" for p in PRESETS)
-            text = f"{info.description} [{said}]" if path else info.description
-            fields[name] = (kind | None, Field(None, description=text))  # type: ignore[operator]
+            text = f"{info.description} [{_said(path, name, info.default)}]"
+            fields[name] = (kind | None, Field(default=None, description=text))  # type: ignore[operator]
     made: type[BaseModel] = create_model(
         f"{cls.__name__}Overrides", __config__=ConfigDict(frozen=True, extra="forbid"), **fields
     )
     return made
+
+
+def _said(path: tuple[str, ...], name: str, default: Any) -> str:
+    values = {preset: _preset_value(preset, path, name, default) for preset in PRESETS}
+    if len(set(values.values())) == 1:
+        return str(default) if default is not None else "none"
+    return ", ".join(f"{preset} {value}" for preset, value in values.items())
 
 
 def _preset_value(preset: str, path: tuple[str, ...], name: str, default: Any) -> Any:
@@ -177,9 +240,13 @@ def _preset_value(preset: str, path: tuple[str, ...], name: str, default: Any) -
 
 
 def resolve_config(
-    preset: str, overrides: BaseModel | Mapping[str, Any] | None = None, *, where: str | None = None
+    preset: str,
+    overrides: BaseModel | Mapping[str, Any] | None = None,
+    *,
+    where: str | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """Build the config of a run: the preset, changed by what the user said.
+    """Build the config of a run: the preset (or `base`), changed by what the user said.
 
     Raises
     ------
@@ -188,14 +255,41 @@ def resolve_config(
     """
     if preset not in PRESETS:
         raise UsageError(_unknown("preset", preset, list(PRESETS)))
-    said = overrides.model_dump(exclude_none=True) if isinstance(overrides, BaseModel) else overrides
+    said = (
+        overrides.model_dump(exclude_none=True) if isinstance(overrides, BaseModel) else overrides
+    )
     values: dict[str, Any] = {name: dict(part) for name, part in PRESETS[preset].items()}
+    values = {**values, **(base or {})}
     for name, value in (said or {}).items():
         if isinstance(value, Mapping):
             values[name] = {**values.get(name, {}), **value}
         else:
             values[name] = value
     return _validated({**values, "preset": preset, "where": where})
+
+
+# Options that change neither a weight nor a draw may differ between a run and its resumption.
+FREE = frozenset({"log_every", "checkpoint_every", "keep_checkpoints"})
+
+
+def config_changes(before: RunConfig, after: RunConfig) -> list[tuple[str, Any, Any]]:
+    """Give (dotted name, old value, new value) of each option that differs and matters."""
+    old, new = (_flat(config.model_dump(mode="json")) for config in (before, after))
+    return [
+        (name, old[name], new[name])
+        for name in old
+        if old[name] != new[name] and name.split(".")[-1] not in FREE
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
 
 
 def _validated(values: Mapping[str, Any]) -> RunConfig:

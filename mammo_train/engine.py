@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,27 +23,45 @@ from torch import Tensor, nn
 
 from mammo_train import checkpoint
 from mammo_train.checkpoint import Position
-from mammo_train.config import StageConfig
+from mammo_train.config import FREE, StageConfig
 from mammo_train.curves import draw_curves
+from mammo_train.data.dataset import loader_errors
+from mammo_train.errors import Stopped
 from mammo_train.runtime import Batch, Runtime
 from mammo_train.stages import repeat_real
 from mammo_train.tracking import Tracker
 from schemas.errors import MammoError
 
-__all__ = ["Finished", "Stage", "Stopped", "finished", "learning_rate", "train"]
-
-# Options that change neither a weight nor a draw may differ between a run and its resumption.
-FREE = {"log_every", "checkpoint_every", "keep_checkpoints"}
+__all__ = ["Finished", "Stage", "fingerprint", "finished", "learning_rate", "train"]
 
 
 class Stage(Protocol):
     """What the loop asks of a stage."""
 
-    name: str
-    config: StageConfig
-    seed: int
-    metric: str
-    metrics: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """Folder and command name."""
+        ...
+
+    @property
+    def config(self) -> StageConfig:
+        """What the user chose."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of weights and draws."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """Name of the validation metric that chooses the best checkpoint; larger is better."""
+        ...
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all validation metrics."""
+        ...
 
     def fingerprint(self) -> Mapping[str, Any]:
         """Say what the order of draws depends on; JSON values."""
@@ -84,11 +102,14 @@ class Finished:
     best: float
 
 
-class Stopped(MammoError):
-    """The run was asked to end; its state is saved and the same command goes on."""
-
-
-def train(stage: Stage, runtime: Runtime, folder: Path, *, bar: bool = True) -> Finished:
+def train(
+    stage: Stage,
+    runtime: Runtime,
+    folder: Path,
+    *,
+    bar: bool = True,
+    say: Callable[[str], None] = print,
+) -> Finished:
     """Train a stage to its end, from its newest checkpoint where it has one.
 
     Parameters
@@ -96,6 +117,10 @@ def train(stage: Stage, runtime: Runtime, folder: Path, *, bar: bool = True) -> 
     folder
         ``WORK/stages/<stage>/``; gets ``checkpoints/``, ``metrics.csv``, ``curves.png``,
         ``tensorboard/`` and, at the end, ``done.json``.
+    bar
+        Show a progress bar.
+    say
+        Gets one line about the device and, on the CPU, the probe of its precision.
 
     Raises
     ------
@@ -114,6 +139,7 @@ def train(stage: Stage, runtime: Runtime, folder: Path, *, bar: bool = True) -> 
     if newest is not None:
         runtime.precision = newest
     model = runtime.prepare(model, stage.example())
+    say(runtime.describe())
     optimizer = _adamw(model, settings)
     identity = fingerprint(stage)
     at = checkpoint.restore(saves, identity, model, optimizer)
@@ -124,14 +150,16 @@ def train(stage: Stage, runtime: Runtime, folder: Path, *, bar: bool = True) -> 
         checkpoint.save(saves, at, model, optimizer, keep=keep, best=best, host=runtime.host)
 
     tracker = Tracker(folder, stage.metrics, steps=total, title=stage.name, bar=bar)
-    with tracker, _asked_to_stop() as stop:
+    with tracker, loader_errors(), _asked_to_stop() as stop:
         tracker.start(at.step)
         while at.epoch < settings.epochs:
             pending = _Pending(tracker, runtime)
             model.train()
             for batch in tracker.waited(stage.batches(at.epoch, at.batch)):
                 rate = learning_rate(at.step, total, settings)
-                loss = _step(stage, runtime, model, optimizer, runtime.put(repeat_real(batch)), rate)
+                loss = _step(
+                    stage, runtime, model, optimizer, runtime.put(repeat_real(batch)), rate
+                )
                 at = replace(at, step=at.step + 1, batch=at.batch + 1)
                 pending.add(loss, rate, len(batch["weight"]))
                 due = at.step % settings.checkpoint_every == 0 and at.batch < per_epoch
@@ -155,13 +183,17 @@ def train(stage: Stage, runtime: Runtime, folder: Path, *, bar: bool = True) -> 
 
 
 def _step(
-    stage: Stage, runtime: Runtime, model: nn.Module, optimizer: torch.optim.Optimizer,
-    batch: Batch, rate: float,
+    stage: Stage,
+    runtime: Runtime,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    rate: float,
 ) -> Tensor:
     for group in optimizer.param_groups:
         group["lr"] = rate
     loss = stage.loss(model, batch, runtime)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), stage.config.clip_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -181,7 +213,7 @@ def _validate(
 
 
 class _Pending:
-    """Losses that still lie on the device; reading them waits for it, so they are read in groups."""
+    """Losses that still lie on the device; reading waits for it, so they are read in groups."""
 
     def __init__(self, tracker: Tracker, runtime: Runtime) -> None:
         self._tracker, self._runtime = tracker, runtime
@@ -261,9 +293,14 @@ def finished(stage: Stage, folder: Path) -> Finished | None:
 
 def _finish(stage: Stage, folder: Path, at: Position) -> Finished:
     if at.best is None:
-        raise MammoError(f"{stage.name}: {stage.metric} was never a number; is the val split empty?")
+        raise MammoError(
+            f"{stage.name}: {stage.metric} was never a number; is the val split empty?"
+        )
     values = {
-        "steps": at.step, "metric": stage.metric, "best": at.best, "fingerprint": at.fingerprint,
+        "steps": at.step,
+        "metric": stage.metric,
+        "best": at.best,
+        "fingerprint": at.fingerprint,
     }
     temporary = folder / "done.tmp"
     temporary.write_text(json.dumps(values, indent=1, sort_keys=True))

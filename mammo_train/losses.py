@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["IGNORE", "patch_loss", "pixel_loss", "region_loss", "segmentation_loss"]

@@ -68,19 +68,29 @@ class Tracker:
         temporary.replace(self.path)
         from torch.utils.tensorboard import SummaryWriter
 
-        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
+        self._board = SummaryWriter(  # type: ignore[no-untyped-call]
+            str(self.folder / "tensorboard"), purge_step=step
+        )
         if self._bar:
             self._open_bar(step)
         self._since = time.perf_counter()
 
     def _open_bar(self, step: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
         )
         self._progress.start()
@@ -105,17 +115,20 @@ class Tracker:
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task)
 
-    def train(
-        self, step: int, epoch: int, losses: Sequence[float], rates: Sequence[float]
-    ) -> None:
+    def train(self, step: int, epoch: int, losses: Sequence[float], rates: Sequence[float]) -> None:
         """Write the losses of the steps that end with `step`; the speed goes to the last row."""
         elapsed = max(time.perf_counter() - self._since, 1e-9)
         speed, share = self._images / elapsed, self._wait / elapsed
         self._images, self._wait, self._since = 0, 0.0, time.perf_counter()
         first = step - len(losses) + 1
         rows: list[dict[str, Any]] = [
-            {"step": first + i, "epoch": epoch, "kind": "train", "loss": repr(loss),
-             "learning_rate": f"{rate:.6g}"}
+            {
+                "step": first + i,
+                "epoch": epoch,
+                "kind": "train",
+                "loss": repr(loss),
+                "learning_rate": f"{rate:.6g}",
+            }
             for i, (loss, rate) in enumerate(zip(losses, rates, strict=True))
         ]
         rows[-1] |= {"images_per_second": f"{speed:.1f}", "waiting_share": f"{share:.3f}"}

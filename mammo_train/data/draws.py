@@ -45,7 +45,7 @@ class Draw(NamedTuple):
     mm
         Millimetres of a standard pixel.
     x, y
-        Point to look at, standard pixels, corner coordinates; NaN lets the seed choose.
+        Point to look at, standard pixels, corner coordinates; None lets the seed choose.
     label
         0 background, 1 benign, 2 malignant; -1 where the target is a mask.
     seed
@@ -65,8 +65,8 @@ class Draw(NamedTuple):
     mask_size: int
     mask_crc32c: int
     mm: float
-    x: float
-    y: float
+    x: float | None
+    y: float | None
     label: int
     seed: int
     weight: float
@@ -74,7 +74,7 @@ class Draw(NamedTuple):
     lesion: int
 
 
-PADDING = Draw("", "", 0, 0, 0, 0, 0, 0, 1.0, float("nan"), float("nan"), -1, 0, 0.0, -1, -1)
+PADDING = Draw("", "", 0, 0, 0, 0, 0, 0, 1.0, None, None, -1, 0, 0.0, -1, -1)
 """Fills the last batch; nothing is read for it."""
 
 
@@ -106,7 +106,7 @@ class Draws:
     def __getitem__(self, k: int) -> Draw:
         """Return draw k with all that a worker needs."""
         chosen, row, lesion = self.selection, int(self.film[k]), int(self.lesion[k])
-        x = y = float("nan")
+        x = y = None
         if lesion >= 0:
             x0, y0, x1, y1 = chosen.lesions.box[lesion].tolist()
             x, y = (x0 + x1) / 2, (y0 + y1) / 2
@@ -138,7 +138,7 @@ class BatchPlan(Sequence[list[Draw]]):
     With D devices, device d takes rows d::D of each batch.
     """
 
-    draws: Draws
+    draws: Draws | Sequence[Draw]
     batch_size: int
 
     def __len__(self) -> int:

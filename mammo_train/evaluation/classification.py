@@ -109,7 +109,5 @@ def _areas(scores: PatchScores, selection: Selection) -> dict[str, Any]:
         "malignant_vs_benign_auroc": asdict(
             estimate_auroc(malignant, scores.malignancy[lesion], patients[lesion])
         ),
-        "lesion_vs_background_auroc": asdict(
-            estimate_auroc(lesion, scores.lesionness, patients)
-        ),
+        "lesion_vs_background_auroc": asdict(estimate_auroc(lesion, scores.lesionness, patients)),
     }

@@ -64,7 +64,7 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     """Area under precision and recall by scikit-learn's step rule; NaN without a positive."""
-    from sklearn.metrics import average_precision_score
+    from sklearn.metrics import average_precision_score  # type: ignore[import-untyped]
 
     truth = np.asarray(labels, bool)
     if not truth.any():
@@ -180,7 +180,7 @@ class DiceSweep:
         """Dice of the pixels of all (or the chosen) lesion films together, (thresholds,)."""
         rows = slice(None) if chosen is None else chosen
         hit, predicted, truth = (part[rows].sum(axis=0) for part in self._arrays())
-        return 2 * hit / np.maximum(predicted + truth, 1)
+        return np.asarray(2 * hit / np.maximum(predicted + truth, 1))
 
     def best(self) -> tuple[float, float]:
         """Give the threshold with the highest mean Dice a film, and that mean; NaN if no film."""

@@ -1,4 +1,4 @@
-"""``samples.png``: films of the test split with truth, prediction, and the patch that was judged."""
+"""``samples.png``: test films with truth, prediction, and the patch that was judged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mammo_train.data.patches import cut_patch
 from mammo_train.data.draws import film_draws
+from mammo_train.data.patches import cut_patch
 from mammo_train.data.reading import SampleReader
 from mammo_train.data.selection import Selection
 
@@ -82,9 +82,7 @@ def draw_samples(
         image, _ = reader.arrays(draws[row], mask=False)
         proposal = seen.proposals[best]
         mm = float(selection.mm[row])
-        patch = cut_patch(
-            image, mm, proposal.x, proposal.y, patch_mm=patch_mm, patch_px=256
-        )
+        patch = cut_patch(image, mm, proposal.x, proposal.y, patch_mm=patch_mm, patch_px=256)
         _grey(line[3], patch)
         line[3].set_title(_judgement(proposal, said, best, patch_mm), fontsize=8)
         x, y = np.array([proposal.x, proposal.y]) * film.scale
@@ -127,9 +125,7 @@ def _lesions(selection: Selection, row: int) -> str:
     return ", ".join(words[int(label)] for label in labels) or "no lesion"
 
 
-def _judgement(
-    proposal: Proposal, said: Classified | None, index: int, patch_mm: float
-) -> str:
+def _judgement(proposal: Proposal, said: Classified | None, index: int, patch_mm: float) -> str:
     where = f"patch of {patch_mm:g} mm, region score {proposal.score:.2f}"
     if said is None:
         return where

@@ -74,7 +74,9 @@ def true_lesions(mask: NDArray[np.uint8]) -> list[Region]:
 
 
 def _components(
-    inside: NDArray[np.bool_], probability: NDArray[np.float32] | None, mask: NDArray[np.uint8] | None
+    inside: NDArray[np.bool_],
+    probability: NDArray[np.float32] | None,
+    mask: NDArray[np.uint8] | None,
 ) -> list[Region]:
     from scipy import ndimage
 
@@ -88,12 +90,18 @@ def _components(
         pixels = order[bounds[index] : bounds[index + 1]].astype(np.int64)
         rows, columns = np.divmod(pixels, width)
         box = (
-            int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1,
+            int(columns.min()),
+            int(rows.min()),
+            int(columns.max()) + 1,
+            int(rows.max()) + 1,
         )
         regions.append(
             Region(
-                x=float(columns.mean()) + 0.5, y=float(rows.mean()) + 0.5, box=box,
-                area=len(pixels), pixels=pixels,
+                x=float(columns.mean()) + 0.5,
+                y=float(rows.mean()) + 0.5,
+                box=box,
+                area=len(pixels),
+                pixels=pixels,
                 score=1.0 if probability is None else float(probability.ravel()[pixels].max()),
                 label=0 if mask is None else _worst(mask.ravel()[pixels]),
             )
@@ -182,8 +190,12 @@ def findings(
             best[hit] = max(best[hit], region.score)
     false = [region.score for region, hit in zip(regions, hits, strict=True) if hit < 0]
     film = FilmFindings(
-        patient=patient, source=source, lesion_scores=tuple(best),
-        false_scores=tuple(false) if counted else (), counted=counted, normal=not lesions,
+        patient=patient,
+        source=source,
+        lesion_scores=tuple(best),
+        false_scores=tuple(false) if counted else (),
+        counted=counted,
+        normal=not lesions,
     )
     return film, regions, lesions, hits
 

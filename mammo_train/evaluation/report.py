@@ -19,9 +19,7 @@ from mammo_train.evaluation.classification import Classified, classify
 from mammo_train.evaluation.pictures import draw_samples, films_to_show
 from mammo_train.evaluation.segmentation import FALSE_RATES, segment_figures, segment_films
 from mammo_train.runtime import Runtime
-from mammo_train.stages import open_stage
-from mammo_train.stages.pretrain_classifier import ClassifierStage
-from mammo_train.stages.segment import SegmentStage
+from mammo_train.stages import open_classifier, open_segment
 from schemas.errors import MammoError
 
 if TYPE_CHECKING:
@@ -67,11 +65,12 @@ def evaluate(
     MammoError
         There is no trained U-Net, or no film to measure it on.
     """
-    stage = open_stage("segment", corpus, config, workers=workers)
-    assert isinstance(stage, SegmentStage)
+    stage = open_segment(corpus, config, workers=workers)
     selection, note = _side(stage.selections)
     model = stage.build()
     at = load_model(work / "stages" / stage.name / "checkpoints", model)
+    if runtime.precision == "auto":
+        runtime.precision = at.precision  # what the threshold was chosen in
     model = runtime.place(model)
     threshold = float(at.metrics["threshold"])
     chosen = films_to_show(selection, pictures)
@@ -94,18 +93,28 @@ def evaluate(
     (output / "metrics.json").write_text(text + "\n", encoding="utf-8")
     if chosen:
         draw_samples(
-            output / "samples.png", seen, selection, said, threshold, stage.store,
-            patch_mm=config.pretrain_classifier.patch_mm, rows=chosen,
+            output / "samples.png",
+            seen,
+            selection,
+            said,
+            threshold,
+            stage.store,
+            patch_mm=config.pretrain_classifier.patch_mm,
+            rows=chosen,
         )
     return found
 
 
 def _classified(
-    corpus: Corpus, config: RunConfig, runtime: Runtime, work: Path, selection: Selection,
-    proposals: Any, workers: int,
+    corpus: Corpus,
+    config: RunConfig,
+    runtime: Runtime,
+    work: Path,
+    selection: Selection,
+    proposals: Any,
+    workers: int,
 ) -> Classified:
-    stage = open_stage("pretrain-classifier", corpus, config, workers=workers)
-    assert isinstance(stage, ClassifierStage)
+    stage = open_classifier(corpus, config, workers=workers)
     return classify(stage, runtime, work, selection, proposals)
 
 
@@ -141,8 +150,10 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         ("false regions a normal film", segment["false_regions_per_normal_film"]),
     ]
     rows += [
-        (f"lesions found at {rate:g} false regions a film",
-         segment["lesion_sensitivity"][f"{rate:g}"])
+        (
+            f"lesions found at {rate:g} false regions a film",
+            segment["lesion_sensitivity"][f"{rate:g}"],
+        )
         for rate in FALSE_RATES
     ]
     places = {"true_patches": "true places", "proposed_regions": "proposed regions"}

@@ -1,4 +1,4 @@
-"""The U-Net on whole films of a selection: Dice, false regions, sensitivity, and what it proposes."""
+"""The U-Net on whole films: Dice, false regions, sensitivity, and what it proposes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,11 @@ class Segmented:
 
 
 def segment_films(
-    stage: SegmentStage, model: Any, runtime: Runtime, selection: Selection, threshold: float,
+    stage: SegmentStage,
+    model: Any,
+    runtime: Runtime,
+    selection: Selection,
+    threshold: float,
     chosen: Sequence[int],
 ) -> Segmented:
     """Run every film of a selection through the U-Net and compare it with what is drawn on it.
@@ -109,8 +113,12 @@ def segment_films(
             at = find_regions(film.probability, threshold, min_area=stage.min_area)
             seen.false_at_threshold.append(len(at))
         result, regions, lesions, hits = findings(
-            film.probability, film.target, low, min_area=stage.min_area,
-            patient=str(selection.patient[row]), source=str(selection.source[row]),
+            film.probability,
+            film.target,
+            low,
+            min_area=stage.min_area,
+            patient=str(selection.patient[row]),
+            source=str(selection.source[row]),
             counted=bool(selection.background[row]),
         )
         seen.films.append(result)
@@ -121,8 +129,11 @@ def segment_films(
 
 
 def _proposals(
-    film: FilmPrediction, selection: Selection, regions: Sequence[Region],
-    lesions: Sequence[Region], hits: Sequence[int],
+    film: FilmPrediction,
+    selection: Selection,
+    regions: Sequence[Region],
+    lesions: Sequence[Region],
+    hits: Sequence[int],
 ) -> list[Proposal]:
     found, done = [], set()
     for region, hit in zip(regions, hits, strict=True):

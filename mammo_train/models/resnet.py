@@ -27,12 +27,12 @@ def patch_classifier(weights: Path | None = None) -> nn.Module:
         ``layer1.0.conv1.weight`` ...) to start from; three input channels are summed to one, which
         is what a grey picture repeated over three channels would give, and ``fc`` is left out.
     """
-    from torchvision.models import resnet18
+    from torchvision.models import resnet18  # type: ignore[import-untyped]
 
     model: nn.Module = resnet18(weights=None, num_classes=len(CLASSES))
-    model.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    assert isinstance(model.conv1, nn.Conv2d)
-    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    first = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+    model.conv1 = first
     if weights is not None:
         load_torchvision_weights(model, weights)
     return model

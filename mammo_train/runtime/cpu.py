@@ -34,8 +34,8 @@ class CpuRuntime(Runtime):
             slow, fast = (_seconds(model, example, kind) for kind in ("fp32", "bf16"))
             self.precision = "bf16" if slow > WORTH * fast else "fp32"
             self.probe = (
-                f"precision probe: fp32 {slow * 1e3:.0f} ms, bf16 {fast * 1e3:.0f} ms a sample, "
-                f"taking {self.precision} (--precision chooses)"
+                f"probed: fp32 {slow * 1e3:.0f} ms, bf16 {fast * 1e3:.0f} ms a sample; "
+                f"--precision chooses"
             )
         return model
 
@@ -53,7 +53,8 @@ class CpuRuntime(Runtime):
 
     def describe(self) -> str:
         """Say the threads too: they decide the last bits of a sum."""
-        return f"cpu, {torch.get_num_threads()} thread(s), {self.precision}"
+        text = f"cpu, {torch.get_num_threads()} thread(s), {self.precision}"
+        return f"{text} ({self.probe})" if self.probe else text
 
 
 def _autocast(precision: str) -> AbstractContextManager[object]:

@@ -51,11 +51,11 @@ class XlaRuntime(Runtime):
         self._mesh: Any = None
         if self.devices > 1:
             import numpy as np
-            import torch_xla.distributed.spmd as spmd
+            from torch_xla.distributed import spmd
 
             runtime.use_spmd()
             self._mesh = spmd.Mesh(np.arange(self.devices), (self.devices,), ("data",))
-            self._spmd = spmd
+            self._shard: Any = spmd.mark_sharding  # type: ignore[attr-defined]
         self.device = self._xla.device()
         self.kind = str(runtime.device_type())
         # On a CPU bf16 buys nothing, and the tests compare with fp32.
@@ -79,7 +79,7 @@ class XlaRuntime(Runtime):
                 f"choose a batch size that is a multiple of {self.devices}"
             )
         moved = value.to(self.device)
-        self._spmd.mark_sharding(moved, self._mesh, ("data", *[None] * (value.ndim - 1)))
+        self._shard(moved, self._mesh, ("data", *[None] * (value.ndim - 1)))
         return moved
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -102,8 +102,10 @@ class XlaRuntime(Runtime):
 
 
 def counters() -> dict[str, int]:
-    """Give torch_xla's counters: ``aten::*`` are falls to the host, ``UncachedCompile`` compiles."""
+    """Give torch_xla's counters: ``aten::*`` fell to the host, ``UncachedCompile`` compiled."""
     _torch_xla()
-    import torch_xla.debug.metrics as metrics
+    from torch_xla.debug import metrics
 
-    return {name: int(metrics.counter_value(name) or 0) for name in metrics.counter_names()}
+    read: Any = metrics.counter_value
+    names: Any = metrics.counter_names
+    return {name: int(read(name) or 0) for name in names()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mammo_train.stages.segment import SegmentStage
     from schemas.corpus import Corpus
 
-__all__ = ["STAGES", "open_stage", "repeat_real"]
+__all__ = ["STAGES", "open_classifier", "open_segment", "open_stage", "repeat_real"]
 
 STAGES = ("segment", "pretrain-classifier")
 
@@ -31,18 +31,28 @@ def open_stage(
     UsageError
         The selection is empty, or has nothing to validate on.
     """
-    from mammo_train.data.selection import build_selections
-
-    selections = build_selections(corpus, name, config.where)
     if name == "segment":
-        from mammo_train.stages.segment import SegmentStage
+        return open_segment(corpus, config, workers=workers)
+    return open_classifier(corpus, config, workers=workers)
 
-        return SegmentStage(config.segment, config.seed, selections, corpus.store, workers)
+
+def open_segment(corpus: Corpus, config: RunConfig, *, workers: int) -> SegmentStage:
+    """Make the stage ``segment``; see `open_stage`."""
+    from mammo_train.data.selection import build_selections
+    from mammo_train.stages.segment import SegmentStage
+
+    chosen = build_selections(corpus, "segment", config.where)
+    return SegmentStage(config.segment, config.seed, chosen, corpus.store, workers)
+
+
+def open_classifier(corpus: Corpus, config: RunConfig, *, workers: int) -> ClassifierStage:
+    """Make the stage ``pretrain-classifier``; see `open_stage`."""
+    from mammo_train.data.selection import build_selections
     from mammo_train.stages.pretrain_classifier import ClassifierStage
 
-    return ClassifierStage(
-        config.pretrain_classifier, config.seed, selections, corpus.store, workers
-    )
+    chosen = build_selections(corpus, "pretrain-classifier", config.where)
+    part = config.pretrain_classifier
+    return ClassifierStage(part, config.seed, chosen, corpus.store, workers)
 
 
 def repeat_real(batch: Batch) -> Batch:

@@ -86,12 +86,12 @@ class PatchScores:
     def probability(self) -> NDArray[np.float64]:
         """Softmax over the three classes, (N, 3)."""
         powers = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float64)
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)
 
     @property
     def is_lesion(self) -> NDArray[np.bool_]:
         """Patches at lesions, (N,)."""
-        return self.label != BACKGROUND
+        return np.asarray(self.label != BACKGROUND)
 
 
 def score_patches(model: nn.Module, runtime: Runtime, batches: Iterable[Batch]) -> PatchScores:

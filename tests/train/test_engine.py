@@ -75,14 +75,17 @@ def test_finished_stage_is_known_and_changed_options_are_refused(tmp_path: Path)
 def test_changed_selection_is_refused_with_a_sentence(tmp_path: Path) -> None:
     run(tmp_path)
     (tmp_path / "done.json").unlink()
-    with pytest.raises(MammoError, match="made with selection = .* and this run has"):
+    with pytest.raises(MammoError, match=r"made with selection = .* and this run has"):
         run(tmp_path, selection="other")
 
 
 def test_only_the_newest_and_the_best_checkpoints_stay(tmp_path: Path) -> None:
     run(tmp_path)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert [name for name in names if name.startswith("step-")] == ["step-00000021", "step-00000024"]
+    assert [name for name in names if name.startswith("step-")] == [
+        "step-00000021",
+        "step-00000024",
+    ]
     assert len([name for name in names if name.startswith("best-")]) == 1
 
 
@@ -108,7 +111,7 @@ def test_no_checkpoint_is_a_pickle(tmp_path: Path) -> None:
 
 
 def test_loss_that_is_not_finite_ends_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(MammoError, match="not finite .* lower the learning rate"):
+    with pytest.raises(MammoError, match=r"not finite .* lower the learning rate"):
         run(tmp_path, poison=5)
 
 

@@ -153,8 +153,13 @@ def test_a_region_finds_a_lesion_by_overlap_and_another_place_is_false() -> None
 def test_false_regions_of_a_film_with_undrawn_lesions_do_not_count() -> None:
     probability = np.full((8, 8), 0.9, np.float32)
     film, *_ = findings(
-        probability, np.zeros((8, 8), np.uint8), 0.5,
-        min_area=1, patient="p", source="s", counted=False,
+        probability,
+        np.zeros((8, 8), np.uint8),
+        0.5,
+        min_area=1,
+        patient="p",
+        source="s",
+        counted=False,
     )
     assert film.false_scores == ()
 

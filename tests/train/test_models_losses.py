@@ -119,14 +119,14 @@ def test_loss_equals_the_sum_written_out_pixel_by_pixel(kind: str, gamma: float)
 
 def test_loss_works_on_logits_a_certain_network_has_none() -> None:
     # A sigmoid too many would leave a floor of 0.63 here.
-    logits, target, weight = batch()
+    _, target, weight = batch()
     certain = (target.float() * 2 - 1) * 30
     assert float(segmentation_loss(certain, target, weight)) < 1e-3
     assert float(segmentation_loss(-certain, target, weight)) > 10
 
 
 def test_empty_masks_teach_to_predict_nothing() -> None:
-    logits, target, weight = batch(lesion=0.0)
+    logits, target, _ = batch(lesion=0.0)
     logits.requires_grad_()
     loss = region_loss(logits, target.float(), torch.ones_like(logits))
     loss.backward()

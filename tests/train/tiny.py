@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from mammo_train.config import SegmentConfig
-from mammo_train.engine import Stopped, train
+from mammo_train.engine import train
+from mammo_train.errors import Stopped
 from mammo_train.losses import segmentation_loss
 from mammo_train.models.unet import UNet
 from mammo_train.runtime import Batch, Runtime
@@ -44,12 +45,23 @@ class TinyStage:
     metrics = ("dice",)
 
     def __init__(
-        self, *, seed: int = 1, selection: str = "discs", pause: float = 0.0,
-        poison: int | None = None, **options: Any,
+        self,
+        *,
+        seed: int = 1,
+        selection: str = "discs",
+        pause: float = 0.0,
+        poison: int | None = None,
+        **options: Any,
     ) -> None:
         plain: dict[str, Any] = {
-            "epochs": 3, "batch_size": BATCH, "base_channels": 8, "levels": 3,
-            "checkpoint_every": 3, "log_every": 1, "learning_rate": 3e-3, "validate_every": 2,
+            "epochs": 3,
+            "batch_size": BATCH,
+            "base_channels": 8,
+            "levels": 3,
+            "checkpoint_every": 3,
+            "log_every": 1,
+            "learning_rate": 3e-3,
+            "validate_every": 2,
         }
         self.config = SegmentConfig(**{**plain, **options})
         self.seed, self.selection, self.pause, self.poison = seed, selection, pause, poison
