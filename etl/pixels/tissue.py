@@ -106,8 +106,15 @@ def find_tissue(
 
 def dilated(tissue: Tissue, radius: float) -> Bytes:
     """Return the tissue grown by `radius` native pixels, on the view, uint8 0 or 255."""
-    steps = max(1, int(np.ceil(radius / tissue.stride)))
-    return np.asarray(cv2.dilate(tissue.mask, _disc(steps)), dtype=np.uint8)
+    return _grown(tissue.mask, max(1, int(np.ceil(radius / tissue.stride))))
+
+
+def _grown(mask: Bytes, radius: int) -> Bytes:
+    # By distances, whose cost does not depend on the radius as that of a dilation does.
+    if not mask.any():
+        return mask.copy()
+    distance = cv2.distanceTransform(cv2.bitwise_not(mask), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return _as_bytes(distance <= radius)
 
 
 def _disc(radius: int) -> Bytes:
@@ -127,7 +134,7 @@ def _film(grey: Grey) -> Bytes:
     grown = core > 0
     for contrast, reach in _RIM:
         rim = inner > fog + max(4 * spread, contrast * max(otsu - fog, 0.0))
-        near = cv2.dilate(core, _disc(max(3, round(reach * max(grey.shape))))) > 0
+        near = _grown(core, max(3, round(reach * max(grey.shape)))) > 0
         grown = grown | (rim & near)
     return _framed(_filled(_breast(grown, opening=3)), grey.shape, margin)
 
@@ -208,7 +215,7 @@ def _framed(mask: Bytes, shape: tuple[int, ...], margin: int) -> Bytes:
 
 def _background(grey: Grey, core: Bytes) -> tuple[float, float]:
     """Return level and spread of what lies far from the core: fog, padding and few labels."""
-    far = cv2.dilate(core, _disc(max(3, round(0.06 * max(grey.shape))))) == 0
+    far = _grown(core, max(3, round(0.06 * max(grey.shape)))) == 0
     values = grey[far]
     if values.size < 100:
         values = grey[core == 0]
