@@ -21,6 +21,7 @@ from beam_jobs.settings import Settings
 from schemas.columns import to_table
 from schemas.errors import ContentError, StoreError
 from schemas.receipt import parquet_bytes
+from schemas.rejects import RejectReason
 from schemas.release import Header, HeaderIndex, Release, Source
 from schemas.store import Store, open_store
 
@@ -112,9 +113,9 @@ def _header(store: Store, path: str, size: int) -> Mapping[str, str]:
     length = min(size, HEAD_BYTES)
     while True:
         try:
-            return read_header(store.read_range(path, 0, length))
-        except ContentError:
-            if length == size:
+            return read_header(store.read_range(path, 0, length), whole=length == size)
+        except ContentError as error:
+            if error.reason is not RejectReason.TRUNCATED or length == size:
                 return {}
             length = min(size, 8 * length)
 
