@@ -8,7 +8,10 @@ from struct import unpack, unpack_from
 from schemas.errors import ContentError
 from schemas.rejects import RejectReason
 
-__all__ = ["frames"]
+__all__ = ["EncodedFrame", "frames"]
+
+EncodedFrame = list[memoryview]
+"""The fragments of one frame, in order and not yet joined."""
 
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _EOI = b"\xff\xd9"
@@ -16,8 +19,8 @@ _EOI = b"\xff\xd9"
 
 def frames(
     pixels: memoryview, count: int, *, extended: tuple[bytes, bytes] | None = None
-) -> list[bytes]:
-    """Return the `count` encoded frames of an encapsulated pixel element.
+) -> list[EncodedFrame]:
+    """Return the `count` encoded frames of an encapsulated pixel element, without copying them.
 
     Parameters
     ----------
@@ -39,9 +42,9 @@ def frames(
     if not fragments:
         raise ContentError(RejectReason.TRUNCATED, "the pixel data holds no fragment")
     if count == 1:
-        return [b"".join(bytes(part) for _, part in fragments)]
+        return [[part for _, part in fragments]]
     if len(fragments) == count:
-        return [bytes(part) for _, part in fragments]
+        return [[part] for _, part in fragments]
     if len(fragments) < count:
         raise ContentError(
             RejectReason.TRUNCATED,
@@ -97,34 +100,36 @@ def _starts(table: bytes, extended: tuple[bytes, bytes] | None) -> tuple[int, ..
 
 def _by_offset(
     fragments: list[tuple[int, memoryview]], starts: tuple[int, ...], count: int
-) -> list[bytes]:
+) -> list[EncodedFrame]:
     known = {offset for offset, _ in fragments}
     if len(starts) != count or starts[0] != 0 or not known.issuperset(starts):
         raise ContentError(
             RejectReason.HEADER_INVALID,
             f"the offset table names {len(starts)} frames of {count} or points between fragments",
         )
-    return _joined(fragments, set(starts), count)
+    return _grouped(fragments, set(starts), count)
 
 
-def _by_end_marker(fragments: list[tuple[int, memoryview]], count: int) -> list[bytes]:
+def _by_end_marker(fragments: list[tuple[int, memoryview]], count: int) -> list[EncodedFrame]:
     """Group fragments by the code stream's end, which may be followed by padding."""
     starts = {fragments[0][0]}
     for (_, part), (following, _) in pairwise(fragments):
         if _EOI in bytes(part[-10:]):
             starts.add(following)
-    return _joined(fragments, starts, count)
+    return _grouped(fragments, starts, count)
 
 
-def _joined(fragments: list[tuple[int, memoryview]], starts: set[int], count: int) -> list[bytes]:
-    groups: list[list[bytes]] = []
+def _grouped(
+    fragments: list[tuple[int, memoryview]], starts: set[int], count: int
+) -> list[EncodedFrame]:
+    groups: list[EncodedFrame] = []
     for offset, part in fragments:
         if offset in starts:
             groups.append([])
-        groups[-1].append(bytes(part))
+        groups[-1].append(part)
     if len(groups) != count:
         reason = RejectReason.TRUNCATED if len(groups) < count else RejectReason.HEADER_INVALID
         raise ContentError(
             reason, f"the pixel data holds {len(groups)} frames, NumberOfFrames says {count}"
         )
-    return [b"".join(group) for group in groups]
+    return groups

@@ -54,6 +54,8 @@ class StoredPixels:
         PixelRepresentation is 1.
     photometric
         PhotometricInterpretation; MONOCHROME1 is not inverted yet.
+    samples
+        Samples a pixel: 1 is grey.
     lossy
         The code, or the header's LossyImageCompression, says that information was lost.
     bits_mismatch
@@ -64,6 +66,7 @@ class StoredPixels:
     bits_stored: int
     signed: bool
     photometric: str
+    samples: int = 1
     lossy: bool = False
     bits_mismatch: bool = False
 
@@ -155,7 +158,7 @@ def _compressed(file: DicomFile, layout: PixelLayout, chosen: range) -> StoredPi
     if layout.is_float:
         raise ContentError(RejectReason.UNSUPPORTED, "compressed float pixels")
     streams = encoded_frames(file.pixels, layout.frames, extended=_extended_offsets(file))
-    one = decode_frame(streams[chosen.start], layout, file.syntax)
+    one = decode_frame(b"".join(streams[chosen.start]), layout, file.syntax)
     precision, lossy = one.precision, one.lossy
     if layout.frames == 1:
         array = one.pixels
@@ -163,7 +166,7 @@ def _compressed(file: DicomFile, layout: PixelLayout, chosen: range) -> StoredPi
         array = np.empty((len(chosen), *layout.frame_shape), layout.dtype)
         array[0] = one.pixels
         for place, number in enumerate(chosen[1:], start=1):
-            frame = decode_frame(streams[number], layout, file.syntax)
+            frame = decode_frame(b"".join(streams[number]), layout, file.syntax)
             array[place] = frame.pixels
             precision, lossy = max(precision, frame.precision), lossy or frame.lossy
     return _stored(file, layout, array, precision=precision, lossy=lossy)
@@ -201,6 +204,7 @@ def _stored(
         bits_stored=bits,
         signed=layout.signed,
         photometric=layout.photometric,
+        samples=layout.samples,
         lossy=lossy or declared,
         bits_mismatch=mismatch,
     )

@@ -45,6 +45,6 @@ def read_stored(data: bytes, name: str, frame: int | None = None) -> NDArray[Any
         return read_raster(data, name).array
     file = parse(data)
     stored = decode(file, frame or 0, frame or 0)
-    if int(file.dataset.SamplesPerPixel) != 1:
+    if stored.samples != 1:
         raise ContentError(RejectReason.NOT_GREY, f"{name} is a colour image")
     return stored.array.reshape(stored.array.shape[-2:])

@@ -34,8 +34,8 @@ def read_rows(
     data
         The whole table. UTF-8 (with or without mark), UTF-16 with mark, or else Windows-1252.
     delimiter
-        One character (a blank: runs of them), or None: the one of comma, semicolon, tab and bar that the title line holds
-        most often outside of quotes.
+        One character (a blank: runs of them), or None: the one of comma, semicolon, tab and bar
+        that the title line holds most often outside of quotes.
     columns
         Titles to keep, where a table is wide; None keeps all.
 
