@@ -45,6 +45,7 @@ from schemas.store import (
     TEMPORARY,
     Entry,
     Store,
+    check_crc32c,
     check_length,
     check_range,
     clean_path,
@@ -152,6 +153,7 @@ class GcsStore(Store):
     @override
     def create_from_file(self, path: str, local_file: str | os.PathLike[str], crc32c: int) -> bool:
         with self._sentence("write", path), open(local_file, "rb") as file:
+            check_crc32c(os.fspath(local_file), crc32c)
             size = os.fstat(file.fileno()).st_size
             return self._upload(path, file, size, crc32c, generation=0)
 

@@ -20,7 +20,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import google_crc32c
 from typing_extensions import override
 
 from schemas.errors import StoreError
@@ -28,6 +27,7 @@ from schemas.store import (
     TEMPORARY,
     Entry,
     Store,
+    check_crc32c,
     check_length,
     check_range,
     clean_path,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from pyarrow.fs import FileSystem
 
-BLOCK = 1 << 20
 AT_FDCWD = -100  # linux/fcntl.h
 RENAME_NOREPLACE = 1  # linux/fs.h
 
@@ -111,7 +110,7 @@ class LocalStore(Store):
     @override
     def create_from_file(self, path: str, local_file: str | os.PathLike[str], crc32c: int) -> bool:
         with self._sentence("write", path):
-            _check_crc32c(os.fspath(local_file), crc32c)
+            check_crc32c(os.fspath(local_file), crc32c)
             if os.path.lexists(self._target(path)):
                 return False
             try:
@@ -121,7 +120,7 @@ class LocalStore(Store):
                     raise
             with self._part() as part:
                 shutil.copyfile(local_file, part)
-                _check_crc32c(part, crc32c)
+                check_crc32c(part, crc32c)
                 return self._publish(part, path)
 
     @override
@@ -335,19 +334,6 @@ def _content(target: str) -> bytes | None:
 def _write(part: str, data: bytes) -> None:
     with open(part, "xb") as file:
         file.write(data)
-
-
-def _check_crc32c(file_name: str, crc32c: int) -> None:
-    found = 0
-    with open(file_name, "rb", buffering=0) as file:
-        while block := file.read(BLOCK):
-            found = google_crc32c.extend(found, block)
-    if found != crc32c:
-        msg = (
-            f"{file_name} is not the file that was written: CRC32C {found:08x}, "
-            f"expected {crc32c:08x}; nothing was published, check the disk and run again"
-        )
-        raise StoreError(msg)
 
 
 def _sync_file(name: str) -> None:

@@ -21,6 +21,8 @@ from abc import ABC, abstractmethod
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+import google_crc32c
+
 from schemas.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Store", "open_store"]
 
 TEMPORARY = ".tmp"
+BLOCK = 1 << 20
 
 
 class Entry(NamedTuple):
@@ -191,6 +194,20 @@ def check_length(where: str, offset: int, size: int, found: int) -> None:
         msg = (
             f"{where} is shorter than its index says: {size} bytes asked for at {offset}, "
             f"{found} came; copy the file again or validate the corpus"
+        )
+        raise StoreError(msg)
+
+
+def check_crc32c(file_name: str, crc32c: int) -> None:
+    """Refuse a file whose bytes do not have the checksum that its writer took."""
+    found = 0
+    with open(file_name, "rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            found = google_crc32c.extend(found, block)
+    if found != crc32c:
+        msg = (
+            f"{file_name} is not the file that was written: CRC32C {found:08x}, "
+            f"expected {crc32c:08x}; nothing was published, check the disk and run again"
         )
         raise StoreError(msg)
 

@@ -129,14 +129,17 @@ class Fault:
         Do the work, then break the connection without an answer.
     cut
         Leave so many bytes out of the answer's body, while its length says otherwise.
+    garble
+        Let the upload arrive with its first byte inverted.
     flip
-        Store the upload with its first byte inverted.
+        Store the upload with its first byte inverted, after it was checked.
     """
 
     request: str
     status: int = 0
     lose_answer: bool = False
     cut: int = 0
+    garble: bool = False
     flip: bool = False
     times: int = 1
 
@@ -291,6 +294,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _store(self, metadata: dict[str, str], query: dict[str, str], data: bytes) -> None:
         name = metadata["name"]
         self._check_generation(name, query)
+        if self._fault.garble:
+            data = bytes([data[0] ^ 0xFF]) + data[1:]
         if metadata.get("crc32c", crc32c(data)) != crc32c(data):
             raise _Refusal(400, "Provided CRC32C does not match the calculated one.")
         if self._fault.flip:

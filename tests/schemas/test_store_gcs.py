@@ -356,17 +356,30 @@ def test_an_object_shorter_than_the_range_is_not_read_again(
 
 
 @pytest.mark.parametrize("size", [9, BIG])
-def test_a_file_that_is_not_what_was_declared_is_refused(
+def test_a_file_that_is_not_what_was_declared_is_not_sent(
     stub_gcs: StubGcs, stub_store: Store, tmp_path: Path, size: int
 ) -> None:
     (tmp_path / "file").write_bytes(b"x" * size)
-    with pytest.raises(StoreError, match="gs://stub-bucket/out/a"):
+    with pytest.raises(StoreError, match="file is not the file that was written"):
         stub_store.create_from_file("a", tmp_path / "file", google_crc32c.value(b"other"))
-    assert stub_gcs.objects == {}
+    assert stub_gcs.log == []
 
 
 @pytest.mark.parametrize("size", [9, BIG])
-def test_an_object_damaged_on_its_way_is_withdrawn(
+def test_bytes_garbled_on_their_way_are_refused_by_the_service(
+    stub_gcs: StubGcs, stub_store: Store, tmp_path: Path, size: int
+) -> None:
+    data = b"x" * size
+    (tmp_path / "file").write_bytes(data)
+    stub_gcs.faults.append(Fault("upload_id|multipart", garble=True, times=2))
+    with pytest.raises(StoreError, match=r"cannot write gs://stub-bucket/out/a: 400"):
+        stub_store.create_from_file("a", tmp_path / "file", google_crc32c.value(data))
+    assert stub_gcs.objects == {}
+    assert not any(request.startswith("DELETE") for request in stub_gcs.log)
+
+
+@pytest.mark.parametrize("size", [9, BIG])
+def test_an_object_damaged_after_its_check_is_withdrawn(
     stub_gcs: StubGcs, stub_store: Store, tmp_path: Path, size: int
 ) -> None:
     data = b"x" * size
