@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 
 from etl.readers.listing import natural_key, suffix, wanted
 from etl.readers.nbia import NbiaSeries, by_folder
@@ -28,7 +29,7 @@ from schemas.store import Entry
 
 __all__ = ["SeriesFiles", "listed_folders"]
 
-_UID = re.compile(r"\d+(?:\.\d+){3,}")
+_UID = re.compile(r"(?=.{15,64}$)[012](?:\.\d+){2,}")
 _TAIL = re.compile(r".*-([\d.]{1,5})")
 _BARE_DICOM_NAME = re.compile(r"[\d.-]+")
 _RANKS = {".dcm": 0, ".dicom": 0, ".ima": 0, "": 0, ".png": 1, ".tif": 1, ".tiff": 1}
@@ -71,8 +72,9 @@ class SeriesFiles:
         """Return the copies of a series, the preferred one first; each is its files in order.
 
         A copy is what lies in one folder, in one format: DICOM before PNG and TIFF before JPEG.
-        The UID counts before tails, and those before the study's UID and the bare PatientID,
-        which name a series only in releases with one series a study or patient.
+        The UID counts before tails, and those before the study's UID and the bare PatientID.
+        The last two name a series only where a study or patient has no other; all files of a
+        bare PatientID are one copy, in whatever folders they are.
         """
         ways = (
             ("uid", series),
@@ -80,7 +82,12 @@ class SeriesFiles:
             ("uid", study),
             ("patient", patient),
         )
-        groups = next((self._groups[way] for way in ways if way in self._groups), {})
+        way = next((way for way in ways if way in self._groups), None)
+        if way is None:
+            return ()
+        groups = self._groups[way]
+        if way[0] == "patient":
+            groups = {"": list(chain.from_iterable(groups.values()))}
         names = sorted(groups, key=natural_key) if len(groups) > 1 else groups
         copies = [_best_format(groups[name]) for name in names]
         return tuple(sorted(copies, key=lambda copy: _rank(copy[0]) or 0))
