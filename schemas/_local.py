@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from pyarrow.fs import FileSystem
 
+# never listed, hence never deleted: two processes would then hold two locks
+LOCK = f"{TEMPORARY}/lock"
 AT_FDCWD = -100  # linux/fcntl.h
 RENAME_NOREPLACE = 1  # linux/fs.h
 
@@ -203,7 +205,7 @@ class LocalStore(Store):
                     if _is_folder(child):
                         if _leads_to(f"{path}/", prefix):
                             pending.append((child.path, f"{path}/", (*above, here)))
-                    elif path.startswith(prefix):
+                    elif path.startswith(prefix) and path != LOCK:
                         yield from self._file(path, child)
 
     def _file(self, path: str, child: os.DirEntry[str]) -> Iterator[Entry]:
@@ -260,7 +262,7 @@ class LocalStore(Store):
     @contextmanager
     def _lock(self) -> Iterator[None]:
         _make_folder(os.path.join(self.root, TEMPORARY))
-        with open(os.path.join(self.root, TEMPORARY, "lock"), "ab") as file:
+        with open(os.path.join(self.root, LOCK), "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -40,7 +40,7 @@ def published(store: Store) -> list[str]:
 
 
 def left_behind(store: Store) -> list[str]:
-    return [entry.path for entry in store.list(".tmp/") if entry.path != ".tmp/lock"]
+    return [entry.path for entry in store.list(".tmp/")]
 
 
 def run_python(code: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
@@ -246,6 +246,7 @@ def test_swap_moves_only_from_what_was_expected(store: Store) -> None:
     assert not store.swap("LATEST", b"v-3", b"v-1")
     assert store.read("LATEST") == b"v-2"
     assert published(store) == ["LATEST"]
+    assert left_behind(store) == []
 
 
 def count_up(root: str, steps: int) -> None:
