@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from etl.fingerprint import pixel_sha256
 from etl.readers import dicom, pictures, raster
+from etl.readers.dicom_header import element_value
 from etl.readers.luts import LookupTable, Rescale, Window, modality_transform, voi_transform
 from schemas.errors import ContentError
 from schemas.film import FileRef
@@ -135,7 +136,7 @@ def _raster(data: bytes, name: str) -> Picture:
 
 def _dicom(data: bytes, first: int | None, last: int | None, kind: FrameKind) -> Picture:
     file = dicom.parse(data)
-    if int(file.dataset.get("SamplesPerPixel") or 1) != 1:
+    if int(element_value(file.dataset, "SamplesPerPixel") or 1) != 1:
         raise ContentError(RejectReason.NOT_GREY, "the image has more than one sample a pixel")
     stored = dicom.decode(file, first, last)
     if stored.photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -152,7 +153,7 @@ def _dicom(data: bytes, first: int | None, last: int | None, kind: FrameKind) ->
         modality=modality_transform(file.dataset, first or 0),
         voi=voi_transform(file.dataset, first or 0).transform,
         padding=_padding(file.dataset),
-        frames=int(file.dataset.get("NumberOfFrames") or 1),
+        frames=int(element_value(file.dataset, "NumberOfFrames") or 1),
         header=file.header,
         flags=frozenset(flag for flag, said in wanted if said),
     )
@@ -178,15 +179,15 @@ def _inverted(dataset: Any, photometric: str) -> bool:
     """
     if photometric == "MONOCHROME1":
         return True
-    raw = str(dataset.get("PresentationIntentType") or "").strip().upper() == "FOR PROCESSING"
-    return raw and dataset.get("PixelIntensityRelationshipSign") == 1
+    raw = str(element_value(dataset, "PresentationIntentType") or "").strip().upper() == "FOR PROCESSING"
+    return raw and element_value(dataset, "PixelIntensityRelationshipSign") == 1
 
 
 def _padding(dataset: Any) -> tuple[int, int] | None:
     """Return the range of Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2)."""
-    ends = [dataset.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    ends = [element_value(dataset, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     try:
-        known = sorted(int(end) for end in ends if end is not None and end != "")
+        known = sorted(int(end) for end in ends if end is not None)
     except (TypeError, ValueError):
         return None
     return (known[0], known[-1]) if known and ends[0] is not None else None
