@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -186,17 +185,12 @@ def place(
     return placement, scale
 
 
-def warped(mask: Bytes, placement: Placement, stride: int, every: int = 1) -> npt.NDArray[Any]:
+def warped(mask: Bytes, placement: Placement, stride: int, every: int = 1) -> Bytes:
     """Return a mask of the view on every `every`-th pixel of the standard grid, uint8 0 or 255."""
-    height, width = (-(-int(side) // every) for side in placement.standard)
-    ends = placement.to_native([[0.5, 0.5], [0.5 + every, 0.5 + every]]) / stride - 0.5
-    step = ends[1] - ends[0]
-    matrix = np.array([[step[0], 0, ends[0, 0]], [0, step[1], ends[0, 1]]])
-    soft = cv2.warpAffine(
-        mask,
-        matrix,
-        (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(cv2.threshold(soft, 127, 255, cv2.THRESH_BINARY)[1], dtype=np.uint8)
+    height, width = (int(side) for side in placement.standard)
+    rows = placement.to_native([(0.5, y + 0.5) for y in range(0, height, every)])[:, 1]
+    columns = placement.to_native([(x + 0.5, 0.5) for x in range(0, width, every)])[:, 0]
+    last_row, last_column = mask.shape[0] - 1, mask.shape[1] - 1
+    rows = np.clip(rows // stride, 0, last_row).astype(np.intp)
+    columns = np.clip(columns // stride, 0, last_column).astype(np.intp)
+    return np.asarray(mask[rows][:, columns])
