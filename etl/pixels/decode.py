@@ -179,13 +179,15 @@ def _inverted(dataset: Any, photometric: str) -> bool:
     """
     if photometric == "MONOCHROME1":
         return True
-    raw = str(element_value(dataset, "PresentationIntentType") or "").strip().upper() == "FOR PROCESSING"
+    intent = str(element_value(dataset, "PresentationIntentType") or "").strip().upper()
+    raw = intent == "FOR PROCESSING"
     return raw and element_value(dataset, "PixelIntensityRelationshipSign") == 1
 
 
 def _padding(dataset: Any) -> tuple[int, int] | None:
     """Return the range of Pixel Padding Value and Range Limit (PS3.3 C.7.5.1.1.2)."""
-    ends = [element_value(dataset, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    names = ("PixelPaddingValue", "PixelPaddingRangeLimit")
+    ends = [element_value(dataset, name) for name in names]
     try:
         known = sorted(int(end) for end in ends if end is not None)
     except (TypeError, ValueError):
