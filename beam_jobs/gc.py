@@ -57,6 +57,8 @@ def _garbage(entries: list[Entry], versions: set[str], needed: set[str]) -> Iter
 
 
 def _why(path: str, versions: set[str], needed: set[str]) -> str | None:
+    if path == ".tmp/lock":
+        return None
     if path.startswith(".tmp/"):
         return "left by a job that was killed"
     if path.startswith("plans/"):
