@@ -136,7 +136,7 @@ def _raster(data: bytes, name: str) -> Picture:
 
 def _dicom(data: bytes, first: int | None, last: int | None, kind: FrameKind) -> Picture:
     file = dicom.parse(data)
-    if int(element_value(file.dataset, "SamplesPerPixel") or 1) != 1:
+    if file.header.get("SamplesPerPixel", "1") != "1":
         raise ContentError(RejectReason.NOT_GREY, "the image has more than one sample a pixel")
     stored = dicom.decode(file, first, last)
     if stored.photometric not in ("MONOCHROME1", "MONOCHROME2"):
