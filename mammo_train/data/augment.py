@@ -81,7 +81,7 @@ class Change:
     def grey(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Change grey levels in [0, 1]; pixels that are 0 (no tissue) stay 0."""
         inside = image > 0
-        if not inside.any():
+        if (self.gamma, self.contrast, self.noise) == (1.0, 1.0, 0.0) or not inside.any():
             return image
         out = np.power(np.clip(image, 0.0, 1.0), np.float32(self.gamma))
         mean = np.float32(out[inside].mean(dtype=np.float64))

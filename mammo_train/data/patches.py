@@ -180,7 +180,7 @@ class PatchTransform:
 
         A background draw on a film without a free place has weight 0.
         """
-        place: tuple[float, float] | None = (draw.x, draw.y)
+        place = None if draw.x is None or draw.y is None else (draw.x, draw.y)
         if draw.label == BACKGROUND:
             side, margin = self.patch_mm / draw.mm, self.margin_mm / draw.mm
             place = background_place(image, mask, side, margin, draw.seed)

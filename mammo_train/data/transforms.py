@@ -200,7 +200,7 @@ class SegmentTransform:
         origin = []
         for axis, (side, point) in enumerate(((self.height, draw.y), (self.width, draw.x))):
             low, high = 0, max(0, grid[axis] - side)
-            if not np.isnan(point):
+            if point is not None:
                 at = point * grid[axis] / film[axis]
                 low = min(high, max(0, int(np.ceil(at - side * 7 / 8))))
                 high = max(low, min(high, int(np.floor(at - side / 8))))
