@@ -394,7 +394,7 @@ def _verify_table(table: _Table) -> Iterator[Remark]:
         meaning="" if full else "films without a row are rejected; this is no complete Info.txt",
     )
     for other in table.others:
-        yield Remark(ok=True, what=f"table {other} has no more rows and is not used")
+        yield Remark(ok=True, what=f"{other} is not used: it has no more rows")
     labels: Counter[Pathology] = Counter()
     for number in sorted(table.lines):
         try:
@@ -441,13 +441,13 @@ def _verify_sizes(films: dict[int, tuple[Entry, ...]]) -> Iterator[Remark]:
     if edited := sizes.pop(GIMP_PGM_BYTES, 0):
         yield Remark(
             ok=False,
-            what=f"{edited} films have the size of copies saved by GIMP",
+            what=f"films with the size of copies saved by GIMP: {edited}",
             meaning="pixels of that copy were edited; its samples carry the flag edited_pixels",
         )
     sizes.pop(PGM_BYTES, 0)
     if others := sum(sizes.values()):
         yield Remark(
             ok=False,
-            what=f"{others} PGM files are not {PGM_BYTES} bytes long",
+            what=f"PGM files that are not {PGM_BYTES} bytes long: {others}",
             meaning="they are cut or of another size, and are rejected when read",
         )

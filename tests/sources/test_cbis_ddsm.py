@@ -310,7 +310,7 @@ def test_verify_says_what_a_copy_lacks(tmp_path):
     assert f"table Mass train: 2 of 1318 records in {TRAIN}" in wrong
     assert "no table Calc test" in wrong
     assert "2 of 3103 films" in wrong
-    assert "2 films are 8-bit JPEG" in wrong
+    assert "films in 8-bit JPEG (the Kaggle copy): 2" in wrong
     assert (
         "1 of 2 lesions have mask and crop files; none for Mass-Training_P_00001_LEFT_CC_1" in wrong
     )
@@ -319,5 +319,5 @@ def test_verify_says_what_a_copy_lacks(tmp_path):
 def test_verify_says_when_headers_have_not_been_read(tmp_path):
     release = copy_of(tmp_path, {TRAIN: table(row())}, ["films/a.dcm", "films/b.dcm"])
     wrong = " ".join(x.what + x.meaning for x in CBIS.verify(release, HeaderIndex()) if not x.ok)
-    assert "2 DICOM files can only be placed by their header" in wrong
+    assert "it has not been read: 2, films/a.dcm, films/b.dcm" in wrong
     assert "mammo-etl index" in wrong

@@ -246,7 +246,7 @@ def test_verify_finds_nothing_wrong_with_a_complete_copy(tables, every_place, tm
     assert [remark.what for remark in remarks if not remark.ok] == []
     said = [remark.what for remark in remarks]
     assert "table Calc test: 326 of 326 records in calc_case_description_test_set.csv" in said
-    assert "31 patients are in both official splits, 31 expected" in said
+    assert "patients in both official splits: 31 of 31" in said
     assert "3568 of 3568 lesions have mask and crop files" in said
 
 

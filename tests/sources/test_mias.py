@@ -283,8 +283,8 @@ def test_verify_names_what_is_missing_and_edited(tmp_path):
     assert "table Info.txt: 8 of 330 rows, 6 of 322 films" in wrong
     assert "6 of 322 films; missing: mdb002, mdb004, mdb006, mdb007, mdb008 and 311 more" in wrong
     assert "no row for mdb017" in wrong
-    assert "1 films have the size of copies saved by GIMP" in wrong
-    assert "1 PGM files are not 1048593 bytes long" in wrong
+    assert "films with the size of copies saved by GIMP: 1" in wrong
+    assert "PGM files that are not 1048593 bytes long: 1" in wrong
 
 
 def test_verify_says_that_a_copy_cannot_be_read(tmp_path):

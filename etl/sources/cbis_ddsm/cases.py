@@ -166,7 +166,7 @@ class BadRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CaseTables:
-    """The rows of a copy; `used` is the file of each table, `unused` holds poorer copies."""
+    """The rows of a copy; `used` is the file of each table, `unused` are poorer and empty ones."""
 
     rows: tuple[CaseRow, ...]
     bad: tuple[BadRow, ...]

@@ -69,7 +69,9 @@ def _tables(tables: CaseTables) -> Iterator[Remark]:
             meaning="" if found == expected else "an excerpt or another edition",
         )
     for path in tables.unused:
-        yield Remark(ok=True, what=f"table {path} has no more records than another, not used")
+        yield Remark(
+            ok=True, what=f"{path} is not used: another file has more records, or it has none"
+        )
 
 
 def _counts(rows: Sequence[CaseRow]) -> Iterator[Remark]:
@@ -91,7 +93,7 @@ def _counts(rows: Sequence[CaseRow]) -> Iterator[Remark]:
     both = sum(len(sides) > 1 for sides in official.values())
     yield Remark(
         ok=both == EXPECTED_BOTH_SPLITS,
-        what=f"{both} patients are in both official splits, {EXPECTED_BOTH_SPLITS} expected",
+        what=f"patients in both official splits: {both} of {EXPECTED_BOTH_SPLITS}",
         meaning="all their films go to test",
     )
 
@@ -101,8 +103,8 @@ def _headers(release: Release, index: HeaderIndex) -> Iterator[Remark]:
     if unnamed:
         yield Remark(
             ok=False,
-            what=f"{len(unnamed)} DICOM files can only be placed by their header, which has not "
-            f"been read: {named(unnamed, 2)}",
+            what="DICOM files that only their header can place, and it has not been read: "
+            f"{len(unnamed)}, {named(unnamed, 2)}",
             meaning="run `mammo-etl index` (plan and run do it); until then films seem absent",
         )
 
@@ -118,13 +120,13 @@ def _films(films: Sequence[Film], absent: Sequence[Absent]) -> Iterator[Remark]:
     if lossy := sum(QualityFlag.LOSSY in film.flags for film in films):
         yield Remark(
             ok=False,
-            what=f"{lossy} films are 8-bit JPEG (the Kaggle copy)",
+            what=f"films in 8-bit JPEG (the Kaggle copy): {lossy}",
             meaning="grey levels are not those of the DICOM files; samples carry the flag lossy",
         )
     if exported := sum(suffix(film.image.path) in (".png", ".tif", ".tiff") for film in films):
         yield Remark(
             ok=False,
-            what=f"{exported} films are exported pictures, not DICOM",
+            what=f"films that are exported pictures, not DICOM: {exported}",
             meaning="grey levels are whatever the export made of them",
         )
 
@@ -152,4 +154,4 @@ def _rois(films: Sequence[Film]) -> Iterator[Remark]:
 def _rejects(rejects: Sequence[Reject]) -> Iterator[Remark]:
     for reason, count in sorted(Counter(item.reason for item in rejects).items()):
         examples = [item.detail for item in rejects if item.reason == reason]
-        yield Remark(ok=False, what=f"{count} rejected as {reason}, such as: {examples[0]}")
+        yield Remark(ok=False, what=f"rejected as {reason}: {count}, such as: {examples[0]}")
