@@ -79,6 +79,13 @@ def _once(fault: Fault) -> int:
     return 0
 
 
+def _touch(fault: Fault) -> int:
+    """Say that the jobs before this one have begun."""
+    time.sleep(1.0)
+    open(f"{fault.folder}/touched", "w").close()
+    return 0
+
+
 def _pid(fault: Fault) -> int:
     time.sleep(0.1)
     return os.getpid()
@@ -94,5 +101,6 @@ _ACTS = {
     "unpicklable": _unpicklable,
     "write": _die_while_writing,
     "once": _once,
+    "touch": _touch,
     "pid": _pid,
 }
