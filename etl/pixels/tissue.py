@@ -233,8 +233,7 @@ def _flat_level(grey: Grey) -> tuple[float, float]:
     )
     values, counts = np.unique(border, return_counts=True)
     level = float(values[np.argmax(counts)])
-    below = border[border <= level]
-    return level, float(np.std(below - level)) if below.size else 0.0
+    return level, 1.48 * float(np.median(np.abs(border - np.float64(level))))
 
 
 def _at_chest_wall(grey: Grey) -> Bytes:

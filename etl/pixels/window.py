@@ -24,6 +24,9 @@ WHITE = 65535
 _TAILS = (0.1, 99.9)
 """Percentiles inside the tissue that become black and white."""
 
+_FLOAT32_LIMIT = 2.0**21
+"""OpenCV multiplies in float32, which has quarters up to here; steeper lines go through a table."""
+
 Numbers = npt.NDArray[Any]
 
 
@@ -129,19 +132,16 @@ def _device(picture: Picture, voi: Window | LookupTable) -> Levels:
 
 def _straight(picture: Picture, kind: WindowKind, window: tuple[float, float]) -> Levels:
     low, high = window[::-1] if picture.inverted else window
-    if not isinstance(picture.modality, Rescale):
-        line = Window(
-            center=(window[0] + window[1]) / 2,
-            width=window[1] - window[0],
-            function=WindowFunction.LINEAR_EXACT,
-        )
-        return _tabled(picture, kind, window, line)
-    slope = WHITE * picture.modality.slope / (high - low)
-    offset = WHITE * (picture.modality.intercept - low) / (high - low)
-    blank = picture.padding
-    if blank is not None and max(slope * blank[0], slope * blank[1]) + offset < 0.5:
-        blank = None
-    return Levels(kind=kind, window=(low, high), slope=slope, offset=offset, blank=blank)
+    if isinstance(picture.modality, Rescale):
+        slope = WHITE * picture.modality.slope / (high - low)
+        offset = WHITE * (picture.modality.intercept - low) / (high - low)
+        if max(abs(slope) * 2**picture.bits_stored, abs(offset)) < _FLOAT32_LIMIT:
+            blank = picture.padding
+            if blank is not None and max(slope * blank[0], slope * blank[1]) + offset < 0.5:
+                blank = None
+            return Levels(kind=kind, window=(low, high), slope=slope, offset=offset, blank=blank)
+    middle, width = (window[0] + window[1]) / 2, window[1] - window[0]
+    return _tabled(picture, kind, window, Window(middle, width, WindowFunction.LINEAR_EXACT))
 
 
 def _tabled(
