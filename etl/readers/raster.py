@@ -7,6 +7,7 @@ missing part with grey. Netpbm: pgm(5); PNG: ISO/IEC 15948; JPEG: ITU-T T.81; TI
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 import zlib
@@ -26,6 +27,9 @@ from schemas.rejects import RejectReason
 __all__ = ["Raster", "read_raster"]
 
 Pixels = NDArray[Any]
+
+# what tifffile logs about a damaged file becomes an error here, with its reason
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
