@@ -41,6 +41,7 @@ Item = dict[str, npt.NDArray[Any]]
 
 PREFETCH = 2
 TIMEOUT_S = 600.0
+POLL_S = 5.0
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where torch passes tensors between processes on Linux
 
 
@@ -94,6 +95,13 @@ class DrawDataset(Dataset[Any]):
         batch["row"] = torch.tensor([draw.row for draw in draws], dtype=torch.int64)
         batch["lesion"] = torch.tensor([draw.lesion for draw in draws], dtype=torch.int64)
         return batch
+
+
+_TIMED_OUT = "DataLoader timed out"  # how torch's own message begins
+
+
+def _is_time_out(error: RuntimeError) -> bool:
+    return str(error).startswith(_TIMED_OUT)
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -194,7 +202,33 @@ class Loader:
         if self._torch is None:
             self._check_shared_memory()
             self._torch = self._make()
-        return iter(self._torch)
+        return self._patiently(self._torch)
+
+    def _patiently(self, source: DataLoader[Any]) -> Iterator[Any]:
+        # Workers of a fork server are not our children: no signal tells of their death, torch looks
+        # for it only when its own time-out ends. So that is short, and the long one is kept here.
+        try:
+            batches = iter(source)
+        except RuntimeError as error:
+            if not _is_time_out(error):
+                raise
+            self._torch = source = self._make()  # they were still busy with an epoch left early
+            batches = iter(source)
+        waited = 0.0
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                waited += source.timeout
+                if not _is_time_out(error):
+                    raise
+                if waited >= self.timeout_s:
+                    raise RuntimeError(f"{_TIMED_OUT} after {waited:.0f} seconds") from error
+                continue
+            waited = 0.0
+            yield batch
 
     def _make(self) -> DataLoader[Any]:
         import torch.multiprocessing as multiprocessing
@@ -212,7 +246,7 @@ class Loader:
             multiprocessing_context=context,
             prefetch_factor=PREFETCH,
             persistent_workers=True,
-            timeout=self.timeout_s,
+            timeout=min(POLL_S, self.timeout_s),
         )
 
     def _check_shared_memory(self) -> None:
@@ -253,7 +287,7 @@ def loader_errors() -> Iterator[None]:
         yield
     except RuntimeError as error:
         words = f"{error} {error.__cause__ or ''}"
-        if "DataLoader timed out" in words:
+        if _TIMED_OUT in words:
             raise MammoError(
                 f"no batch came from the loader's workers in time ({error}): the store hangs or is "
                 f"far too slow; run again, training resumes at the last checkpoint"

@@ -253,6 +253,18 @@ def test_hanging_worker_ends_with_a_sentence(corpus: Path) -> None:
     loader.close()
 
 
+def test_epoch_left_while_workers_are_busy_is_followed_by_a_whole_one(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "POLL_S", 1.0)
+    store, train = train_of(corpus)
+    plan = BatchPlan(film_draws(train), 2)
+    loader = Loader(store, Trouble("pause", 3), workers=1, plan=plan)
+    next(iter(loader))
+    assert len(list(loader)) == len(plan)
+    loader.close()
+
+
 def test_small_shared_memory_is_said_before_the_start(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""A transform that hangs, or kills its worker; a module of its own, for workers import it."""
+"""A transform that hangs, pauses, or kills its worker; a module of its own, for workers import it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Trouble:
     def __call__(self, draw: Draw, image: Any, mask: Any) -> dict[str, npt.NDArray[Any]]:
         if draw.row == self.row and self.how == "hang":
             time.sleep(60)
+        if draw.row == self.row and self.how == "pause":
+            time.sleep(3)
         if draw.row == self.row and self.how == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         return self.padding()
