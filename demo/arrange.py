@@ -37,7 +37,7 @@ def add_real_films(release: Path) -> int:
 
 def _append_rows(release: Path) -> None:
     table = next(release.rglob(TABLE))
-    text = table.read_text(encoding="utf-8", newline="")
+    text = table.read_bytes().decode()
     known = {row[0] for row in csv.reader(io.StringIO(text, newline=""))}
     with table.open("a", encoding="utf-8", newline="") as sink:
         # the official file ends records with CRLF and its last cell with a line feed
