@@ -9,6 +9,7 @@ inside a worker comes back as a value and is raised here as one sentence.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -108,9 +109,11 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _start_worker(worker: int) -> None:
+def _start_worker(environment: dict[str, str], worker: int) -> None:
     import cv2
 
+    # A fork server keeps the environment of the moment it was started at.
+    os.environ.update(environment)
     cv2.setNumThreads(1)
 
 
@@ -242,7 +245,7 @@ class Loader:
             batch_sampler=self.sampler,
             num_workers=self.workers,
             collate_fn=_as_it_is,
-            worker_init_fn=_start_worker,
+            worker_init_fn=functools.partial(_start_worker, dict(os.environ)),
             multiprocessing_context=context,
             prefetch_factor=PREFETCH,
             persistent_workers=True,

@@ -247,7 +247,7 @@ def test_hanging_worker_ends_with_a_sentence(corpus: Path) -> None:
     store, train = train_of(corpus)
     plan = BatchPlan(film_draws(train), 2)
     trouble = Trouble("hang", 7)
-    loader = Loader(store, trouble, workers=1, plan=plan, timeout_s=15)
+    loader = Loader(store, trouble, workers=1, plan=plan, timeout_s=8)
     with pytest.raises(MammoError, match="no batch came from the loader's workers in time"):
         list(loader)
     loader.close()

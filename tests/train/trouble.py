@@ -1,4 +1,4 @@
-"""A transform that hangs, pauses, or kills its worker; a module of its own, for workers import it."""
+"""A transform that hangs, pauses, or kills its worker; a module that workers can import."""
 
 from __future__ import annotations
 
