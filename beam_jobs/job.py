@@ -25,7 +25,7 @@ from beam_jobs.shard import known_receipts
 from schemas import errors
 from schemas.errors import MammoError
 from schemas.release import HeaderIndex, Release, Source
-from schemas.store import open_store
+from schemas.store import Store, open_store
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -103,8 +103,19 @@ def run_job(settings: Settings, beam_arguments: Sequence[str] = ()) -> JobResult
     with shown("films", waiting), _sentences():
         build_corpus(settings, plan.folder, refs, options)
     seconds = time.monotonic() - began
-    report = json.loads(store.read(report_path(settings.run)))
+    report = _report(store, settings)
     return JobResult(report["version"], report, seconds)
+
+
+def _report(store: Store, settings: Settings) -> dict[str, Any]:
+    path = report_path(settings.run)
+    if store.stat(path) is None:
+        raise MammoError(
+            f"the runner ended, but no version was published at {store.root}: read the runner's "
+            "own log, then run again; finished shards are kept"
+        )
+    report: dict[str, Any] = json.loads(store.read(path))
+    return report
 
 
 @contextmanager

@@ -89,12 +89,13 @@ def shown(what: str, total: int, stream: TextIO | None = None) -> Iterator[None]
     """Show how many of `total` films this process has done, while the context lasts."""
     global _meter
     out = stream or sys.stderr
-    _meter = (_Bar if out.isatty() else _Meter)(what, total, out)
+    before, meter = _meter, (_Bar if out.isatty() else _Meter)(what, total, out)
+    _meter = meter
     try:
         yield
     finally:
-        _meter.close()
-        _meter = None
+        meter.close()
+        _meter = before
 
 
 @contextmanager

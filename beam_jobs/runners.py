@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def pipeline_options(arguments: Sequence[str], tasks: int) -> PipelineOptions:
     from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
     runner, rest = _runner(arguments)
-    _refuse_unknown(rest)
+    _refuse_unknown(rest, runner)
     if runner == DASK:
         rest = [*rest, *_dask_arguments(rest, tasks)]
     options = PipelineOptions([*rest, f"--runner={runner}"])
@@ -55,9 +56,9 @@ def pipeline_options(arguments: Sequence[str], tasks: int) -> PipelineOptions:
 
 def check_arguments(arguments: Sequence[str]) -> None:
     """Refuse an option that Beam does not know before anything is read: `UsageError`."""
-    rest = _runner(arguments)[1]
+    runner, rest = _runner(arguments)
     if rest:
-        _refuse_unknown(rest)
+        _refuse_unknown(rest, runner)
 
 
 def _runner(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -67,9 +68,10 @@ def _runner(arguments: Sequence[str]) -> tuple[str, list[str]]:
     return _NAMES.get(known.runner.lower(), known.runner), rest
 
 
-def _refuse_unknown(arguments: Sequence[str]) -> None:
+def _refuse_unknown(arguments: Sequence[str], runner: str) -> None:
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    _import_runner(runner)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
     for kind in [*PipelineOptions.__subclasses__()]:
         kind._add_argparse_args(parser)
@@ -85,14 +87,22 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
         raise UsageError(f"{name} is no option of this command and none of Beam's{hint}")
 
 
-def _dask_arguments(arguments: Sequence[str], tasks: int) -> list[str]:
+def _import_runner(runner: str) -> None:
+    """Import a runner named by its module: some declare their options there."""
+    module = runner.rpartition(".")[0]
+    if not module:
+        return
     try:
-        import dask
-        from dask.distributed import Client
+        importlib.import_module(module)
     except ImportError as error:
-        raise UsageError(
-            f'--runner dask needs Dask ({error}): run pip install "mammo-corpus[dask]"'
-        ) from error
+        extra = ': run pip install "mammo-corpus[dask]"' if runner == DASK else ""
+        raise UsageError(f"--runner {runner} cannot be imported ({error}){extra}") from error
+
+
+def _dask_arguments(arguments: Sequence[str], tasks: int) -> list[str]:
+    import dask
+    from dask.distributed import Client
+
     dask.config.set({"distributed.worker.daemon": False})
     if any(name.startswith(("--dask_npartitions", "--dask_partition_size")) for name in arguments):
         return []

@@ -12,6 +12,7 @@ one, `<task id>r2.parquet`; the newest revision counts, and older versions keep 
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -186,15 +187,18 @@ def _made(task: Task, revision: int, settings: Settings, store: Store, pool: Poo
         except MammoError:
             raise
         except OSError as error:
-            raise StoreError(
-                f"cannot write a shard under {folder}: {error.strerror or error}; free some space "
-                "or choose another --output"
-            ) from error
+            raise StoreError(_why_not_written(str(folder), error)) from error
         if not maker.made:
             return maker.receipt("", 0, "")
         shard = f"{_stem(task, revision)}-{tar.sha256[:12]}.tar"
         store.create_from_file(shard, path, tar.crc32c)
         return maker.receipt(shard, tar.size, tar.sha256)
+
+
+def _why_not_written(folder: str, error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    why = "the disk is full" if full else error.strerror or str(error)
+    return f"cannot write a shard under {folder}: {why}; free some space or choose another --output"
 
 
 @dataclass(slots=True)
