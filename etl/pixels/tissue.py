@@ -129,14 +129,17 @@ def _film(grey: Grey) -> Bytes:
     otsu = _otsu(inner)
     core = _breast(inner > 0.6 * otsu, opening=4)
     if not core.any():
-        return _framed(core, grey.shape, margin)
+        return np.zeros(grey.shape, dtype=np.uint8)
     fog, spread = _background(inner, core)
-    grown = core > 0
+    otsu, grown = max(otsu, fog), core > 0
     for contrast, reach in _RIM:
-        rim = inner > fog + max(4 * spread, contrast * max(otsu - fog, 0.0))
+        rim = inner > fog + max(4 * spread, contrast * (otsu - fog))
         near = _grown(core, max(3, round(reach * max(grey.shape)))) > 0
         grown = grown | (rim & near)
-    return _framed(_filled(_breast(grown, opening=3)), grey.shape, margin)
+    found = _filled(_breast(grown, opening=3))
+    if np.count_nonzero(found) > _FRACTIONS[1] * found.size:
+        return np.full(grey.shape, 255, dtype=np.uint8)
+    return _framed(found, grey, margin, fog + max(4 * spread, _RIM[0][0] * (otsu - fog)))
 
 
 def _digital(grey: Grey) -> Bytes:
@@ -207,10 +210,15 @@ def _filled(mask: Bytes) -> Bytes:
     return out
 
 
-def _framed(mask: Bytes, shape: tuple[int, ...], margin: int) -> Bytes:
-    """Grow a mask of the inner picture to the border wherever it reaches the spoilt frame."""
+def _framed(mask: Bytes, grey: Grey, margin: int, floor: float) -> Bytes:
+    """Grow a mask of the inner picture into the spoilt frame that it reaches, where that is bright.
+
+    Scanned films often have some blank columns before the chest wall.
+    """
     framed = np.pad(mask, margin, mode="edge")
-    return framed.reshape(shape)
+    inner = np.pad(np.ones_like(mask), margin) > 0
+    framed[~inner & (grey <= floor)] = 0
+    return framed
 
 
 def _background(grey: Grey, core: Bytes) -> tuple[float, float]:

@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from schemas.film import FileRef, Film, FilmLesion
-from schemas.release import Licence, ReleaseInfo, TissueRule
 from schemas.rejects import Reject
+from schemas.release import Licence, ReleaseInfo, TissueRule
 from schemas.sample import Sample
 from schemas.spec import Spec
 from schemas.vocabulary import Laterality, Modality

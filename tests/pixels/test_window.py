@@ -61,7 +61,8 @@ def test_every_window_function_equals_pydicoms(
     function: str, center: float, width: float, slope: float, intercept: float
 ) -> None:
     tags = {
-        "WindowCenter": round(center, 2), "WindowWidth": round(width, 2), "VOILUTFunction": function,
+        "WindowCenter": round(center, 2), "WindowWidth": round(width, 2),
+        "VOILUTFunction": function,
         "RescaleSlope": slope, "RescaleIntercept": intercept,
     }  # fmt: skip
     got = device(read(DEEP, BitsStored=12, **tags))
