@@ -70,10 +70,20 @@ class _Failure:
 
 
 class DrawDataset(Dataset[Any]):
-    """Reads, checks, decodes and transforms the draws of one batch."""
+    """Reads, checks, decodes and transforms the draws of one batch.
 
-    def __init__(self, store: Store, transform: Transform) -> None:
+    Parameters
+    ----------
+    keep_bytes
+        Decoded pictures to keep in this process for later epochs: what comes first is kept until
+        this is full. Nothing is evicted, because under a fresh order each epoch the oldest picture
+        is as likely to come next as any.
+    """
+
+    def __init__(self, store: Store, transform: Transform, *, keep_bytes: int = 0) -> None:
         self.reader, self.transform = SampleReader(store), transform
+        self._kept: dict[tuple[str, bool], tuple[Any, Any]] = {}
+        self._room = keep_bytes
 
     def __getitems__(self, draws: Sequence[Draw]) -> Batch | _Failure:
         """Return the batch of these draws, or what went wrong."""
@@ -87,15 +97,33 @@ class DrawDataset(Dataset[Any]):
     def _batch(self, draws: Sequence[Draw]) -> Batch:
         real = [draw for draw in draws if draw.row >= 0]
         masks = [self.transform.needs_mask(draw) for draw in real]
-        items = []
-        for draw, (image, mask) in zip(real, self.reader.payloads(real, masks), strict=True):
-            drawn = None if mask is None else decode_mask(mask, draw)
-            items.append(self.transform(draw, decode_image(image, draw), drawn))
+        items = [
+            self.transform(draw, image, mask)
+            for draw, (image, mask) in zip(real, self._pictures(real, masks), strict=True)
+        ]
         items += [self.transform.padding()] * (len(draws) - len(real))
         batch = {name: torch.from_numpy(np.stack([i[name] for i in items])) for name in items[0]}
         batch["row"] = torch.tensor([draw.row for draw in draws], dtype=torch.int64)
         batch["lesion"] = torch.tensor([draw.lesion for draw in draws], dtype=torch.int64)
         return batch
+
+    def _pictures(self, draws: Sequence[Draw], masks: Sequence[bool]) -> Iterator[tuple[Any, Any]]:
+        """Give image and mask of each draw, decoded once where there is room to keep them."""
+        names = [(draw.sample_id, mask) for draw, mask in zip(draws, masks, strict=True)]
+        new = [i for i, name in enumerate(names) if name not in self._kept]
+        asked = [draws[i] for i in new], [masks[i] for i in new]
+        read = dict(zip(new, self.reader.payloads(*asked), strict=True))
+        for i, (draw, name) in enumerate(zip(draws, names, strict=True)):
+            if name in self._kept:
+                yield self._kept[name]
+                continue
+            image, mask = read[i]
+            pair = decode_image(image, draw), None if mask is None else decode_mask(mask, draw)
+            size = sum(array.nbytes for array in pair if array is not None)
+            if size <= self._room:
+                self._kept[name] = pair
+                self._room -= size
+            yield pair
 
 
 _TIMED_OUT = "DataLoader timed out"  # how torch's own message begins
@@ -142,6 +170,9 @@ class Loader:
         How they start: ``forkserver``, ``spawn`` or ``fork``; all give the same batches.
     timeout_s
         Longest wait for a batch.
+    keep_bytes
+        Decoded pictures to keep where `workers` is 0 (see `DrawDataset`); processes that each see
+        a random part of an epoch would keep everything several times.
 
     Raises
     ------
@@ -159,9 +190,11 @@ class Loader:
         start: int = 0,
         context: str = "forkserver",
         timeout_s: float = TIMEOUT_S,
+        keep_bytes: int = 0,
     ) -> None:
         self.workers, self.context, self.timeout_s = workers, context, timeout_s
-        self.dataset = DrawDataset(store, transform)
+        kept = 0 if workers else keep_bytes
+        self.dataset = DrawDataset(store, transform, keep_bytes=kept)
         self.sampler = BatchSampler(plan, start)
         self._torch: DataLoader[Any] | None = None
 
@@ -268,10 +301,16 @@ class Loader:
 
 
 def make_loader(
-    store: Store, plan: BatchPlan, transform: Transform, workers: int = 0, start: int = 0
+    store: Store,
+    plan: BatchPlan,
+    transform: Transform,
+    workers: int = 0,
+    start: int = 0,
+    *,
+    keep_bytes: int = 0,
 ) -> Loader:
     """Return the loader of a plan; see `Loader`."""
-    return Loader(store, transform, workers=workers, plan=plan, start=start)
+    return Loader(store, transform, workers=workers, plan=plan, start=start, keep_bytes=keep_bytes)
 
 
 @contextlib.contextmanager

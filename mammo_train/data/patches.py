@@ -27,6 +27,7 @@ Floats = npt.NDArray[np.float32]
 
 _CELLS = 16  # cells of a patch's side on the map of places
 _PLACE = 21  # stream of a draw's seed
+_MAX_DEVIATIONS = 6.0
 _MIN_TISSUE = 0.5  # share of tissue in a background patch
 
 
@@ -84,13 +85,21 @@ def cut_patch(
 
 
 def standardise_patch(patch: Floats) -> Floats:
-    """Return grey levels with mean 0 and deviation 1 over the patch's tissue; outside it 0."""
-    inside = patch > 0
+    """Return grey levels about the tissue's median in units of its robust deviation, within +-6.
+
+    Median and median absolute deviation (times 1.4826, which makes it the standard deviation of
+    normal noise), so that a dark rim of skin or a bright edge of the film does not flatten the
+    tissue. Outside the tissue, and where interpolation mixed the two, it is 0.
+    """
+    tissue = (patch > 0).astype(np.uint8)
+    inside = cv2.erode(tissue, np.ones((3, 3), np.uint8), borderValue=1) > 0
     if not inside.any():
         return np.zeros_like(patch)
     values = patch[inside]
-    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-    return np.where(inside, (patch - mean) / (deviation + 1e-3), 0.0).astype(np.float32)
+    middle = np.median(values)
+    deviation = 1.4826 * np.median(np.abs(values - middle)) + 1e-3
+    levels = np.clip((patch - middle) / deviation, -_MAX_DEVIATIONS, _MAX_DEVIATIONS)
+    return np.where(inside, levels, 0.0).astype(np.float32)
 
 
 def background_place(
@@ -114,7 +123,8 @@ def background_place(
     Returns
     -------
     tuple or None
-        (x, y), corner coordinates, on tissue; at least half of the patch is tissue.
+        (x, y), corner coordinates: a quarter of the side around it and at least half of the patch
+        are tissue.
     """
     cell = max(1.0, side / _CELLS)
     height, width = image.shape
@@ -122,7 +132,10 @@ def background_place(
     tissue = cv2.resize((image > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     window = max(1, round(side / cell))
     around = cv2.blur(tissue, (window, window), borderType=cv2.BORDER_CONSTANT)
-    free = (tissue > 0.99) & (around >= _MIN_TISSUE)
+    # Samples keep a rim of air about the skin, lesions do not lie there; the chest wall is no rim.
+    core = np.ones((_CELLS // 2 + 1, _CELLS // 2 + 1), np.uint8)
+    deep = cv2.erode((tissue > 0.99).astype(np.uint8), core, borderValue=1) > 0
+    free = deep & (around >= _MIN_TISSUE)
     if mask is not None and mask.any():
         drawn = cv2.resize((mask > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
         reach = int(np.ceil((side / 2 + margin) / cell)) + 1

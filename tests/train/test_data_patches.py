@@ -82,6 +82,15 @@ def test_standardised_patch_forgets_gain_and_offset() -> None:
     assert not standardise_patch(patch)[:, :8].any()
 
 
+def test_dark_rim_does_not_flatten_the_tissue() -> None:
+    rng = np.random.default_rng(2)
+    patch = rng.normal(0.5, 0.05, (64, 64)).astype(np.float32)
+    patch[:, :20] = 0.01
+    levels = standardise_patch(patch)
+    assert levels[:, 20:].std() == pytest.approx(1, abs=0.5)
+    assert levels[:, :18].max() < -4
+
+
 def test_two_lesions_are_two_patches_of_their_own_class(tmp_path: Path) -> None:
     marks = (Mark("benign", 30, 40), Mark("malignant", 70, 110))
     write_corpus(str(tmp_path), [TinyFilm("two", "two", "train", marks, size=(160, 140))])
@@ -133,7 +142,9 @@ def test_background_lies_on_tissue() -> None:
     for seed in range(100):
         place = background_place(image, None, side=64, margin=10, seed=seed)
         assert place is not None
-        assert image[int(place[1]), int(place[0])] > 0
+        x, y = place
+        assert x < 120 - 14
+        assert 100 + 14 < y < 300 - 14
 
 
 def test_background_places_spread() -> None:
