@@ -23,7 +23,7 @@ from etl.pixels.labels import draw_labels
 from etl.pixels.placement import Placement
 from etl.pixels.rows import Facts, annotated, geometry, lesion_row, sample_row, spacing_of
 from etl.pixels.settle import Settled, settle_frame, settle_lesion
-from etl.pixels.tissue import Tissue, find_tissue, view_stride
+from etl.pixels.tissue import Tissue, find_tissue, unspoilt, view_stride
 from etl.pixels.window import Levels, choose, tissue_range
 from schemas.errors import ContentError
 from schemas.film import FileRef, Film
@@ -201,7 +201,7 @@ def _tissue_and_levels(
     stride = view_stride(picture.size)
     view, invalid = picture.view(stride)
     tissue = find_tissue(view, info.tissue, stride, invalid, expected)
-    inside = tissue.mask > 0
+    inside = unspoilt(tissue, info.tissue)
     if invalid is not None:
         inside &= ~invalid
     levels = picture.modality.apply(picture.array[::stride, ::stride])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from schemas.release import TissueRule
 
-__all__ = ["Tissue", "dilated", "find_tissue", "view_stride"]
+__all__ = ["Tissue", "dilated", "find_tissue", "unspoilt", "view_stride"]
 
 Bytes = npt.NDArray[np.uint8]
 Grey = npt.NDArray[np.uint16]
@@ -104,6 +104,20 @@ def find_tissue(
     return Tissue(mask, stride, _chest_is_left(mask, grey, expect_left), unsure)
 
 
+def unspoilt(tissue: Tissue, rule: TissueRule) -> npt.NDArray[np.bool_]:
+    """Return the tissue whose grey levels can be trusted: on films without the scanner's edges."""
+    inside = tissue.mask > 0
+    if rule is TissueRule.FILM:
+        margin = _frame_margin(inside.shape)
+        inside[:margin], inside[-margin:] = False, False
+        inside[:, :margin], inside[:, -margin:] = False, False
+    return inside
+
+
+def _frame_margin(shape: tuple[int, ...]) -> int:
+    return max(1, round(_FRAME_SHARE * min(shape)))
+
+
 def dilated(tissue: Tissue, radius: float) -> Bytes:
     """Return the tissue grown by `radius` native pixels, on the view, uint8 0 or 255."""
     return _grown(tissue.mask, max(1, int(np.ceil(radius / tissue.stride))))
@@ -124,7 +138,7 @@ def _disc(radius: int) -> Bytes:
 
 def _film(grey: Grey) -> Bytes:
     """Find a breast on fog: a sure core by Otsu, then its fainter rim down to the skin line."""
-    margin = max(1, round(_FRAME_SHARE * min(grey.shape)))
+    margin = _frame_margin(grey.shape)
     inner = grey[margin:-margin, margin:-margin]
     otsu = _otsu(inner)
     core = _breast(inner > 0.6 * otsu, opening=4)
