@@ -22,6 +22,7 @@ from beam_jobs.pool import shared_pool
 from beam_jobs.progress import task_begins
 from beam_jobs.publish import Compacted, Draft, Outcome
 from beam_jobs.report import write_report
+from beam_jobs.runners import running
 from beam_jobs.settings import Settings
 from beam_jobs.shard import UnreadError, make_shard
 from schemas.receipt import Receipt
@@ -38,23 +39,27 @@ class TaskRef:
     known: int
 
 
+NOTHING = TaskRef(-1, 0)
+"""Stands in a plan without tasks, so that its version is published all the same."""
+
+
 def build_corpus(
     settings: Settings, plan: str, refs: Sequence[TaskRef], options: PipelineOptions
 ) -> None:
     """Make what a plan names, and publish the version."""
-    with beam.Pipeline(options=options) as pipeline:
+    with running(beam.Pipeline(options=options)) as pipeline:
         _ = (
             pipeline
-            | "Create tasks" >> beam.Create(list(refs), reshuffle=False)
+            | "Create tasks" >> beam.Create([*refs] or [NOTHING], reshuffle=False)
             | "Reshuffle tasks" >> beam.Reshuffle()
             | "MakeShard" >> beam.ParDo(MakeShard(settings, plan))
-            | "Collect receipts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "Collect receipts" >> beam.CombineGlobally(_listed()).without_defaults()
             | "Reconcile with the plan" >> beam.Map(versions.reconcile, settings, plan)
             | "Audit across sources" >> beam.Map(versions.audited, settings)
-            | "One part a source" >> beam.FlatMap(lambda draft: [(draft, s) for s in draft.sources])
+            | "One part a source" >> beam.FlatMap(_parts)
             | "Reshuffle sources" >> beam.Reshuffle()
             | "Compact each source" >> beam.Map(_compact, settings)
-            | "Collect sources" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "Collect sources" >> beam.CombineGlobally(_listed()).without_defaults()
             | "Publish version" >> beam.Map(_publish, settings)
         )
 
@@ -68,6 +73,9 @@ class MakeShard(beam.DoFn):  # type: ignore[misc]
 
     def process(self, ref: TaskRef) -> Iterator[Outcome]:
         """Yield what became of one task; unreadable files are an outcome, so others go on."""
+        if ref == NOTHING:
+            yield Outcome(source="", task_id="", films=0)
+            return
         store = open_store(self.settings.output)
         task = load_task(store, self.plan, ref.row_group)
         outcome = Outcome(source=task.source, task_id=task.task_id, films=len(task.films))
@@ -94,6 +102,15 @@ def _done(outcome: Outcome, receipt: Receipt, path: str, fresh: bool, seconds: f
     )
 
 
+def _listed() -> beam.CombineFn:
+    # no default: it would be a side input, for which some runners do the work before it twice
+    return beam.combiners.ToListCombineFn()
+
+
+def _parts(draft: Draft) -> list[tuple[Draft, str]]:
+    return [(draft, source) for source in draft.sources]
+
+
 def _compact(item: tuple[Draft, str], settings: Settings) -> tuple[Draft, Compacted]:
     draft, source = item
     return draft, versions.compact(draft, source, settings)
@@ -111,7 +128,7 @@ def build_index(
     """Read the heads of files and write the parts of an index."""
     size = 2048
     parts = [tuple(files[start : start + size]) for start in range(0, len(files), size)]
-    with beam.Pipeline(options=options) as pipeline:
+    with running(beam.Pipeline(options=options)) as pipeline:
         _ = (
             pipeline
             | "Create parts" >> beam.Create(parts, reshuffle=False)

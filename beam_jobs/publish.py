@@ -141,7 +141,8 @@ def reconcile(outcomes: Iterable[Outcome], settings: Settings, plan: str) -> Dra
         A task failed, or a film is missing: nothing is published.
     """
     store = open_store(settings.output)
-    done = tuple(sorted(outcomes, key=lambda outcome: (outcome.source, outcome.task_id)))
+    real = [outcome for outcome in outcomes if outcome.task_id]
+    done = tuple(sorted(real, key=lambda outcome: (outcome.source, outcome.task_id)))
     _refuse_failures(done)
     rejects, absents = _plan_rows(store, plan, "rejects"), _plan_rows(store, plan, "absent")
     _refuse_missing(store, plan, done)

@@ -12,15 +12,17 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from schemas.errors import UsageError
+from schemas.errors import MammoError, UsageError
 
 if TYPE_CHECKING:
+    import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-__all__ = ["check_arguments", "pipeline_options"]
+__all__ = ["check_arguments", "pipeline_options", "running"]
 
 LOCAL = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
@@ -52,6 +54,28 @@ def pipeline_options(arguments: Sequence[str], tasks: int) -> PipelineOptions:
     options = PipelineOptions([*rest, f"--runner={runner}"])
     options.view_as(StandardOptions).streaming = False
     return options
+
+
+@contextmanager
+def running(pipeline: beam.Pipeline) -> Iterator[beam.Pipeline]:
+    """Give a pipeline to add steps to; then run it and wait for its end.
+
+    Raises
+    ------
+    MammoError
+        The runner's service says that the job did not end well.
+    """
+    yield pipeline
+    result = pipeline.run()
+    try:
+        state = result.wait_until_finish()
+    finally:
+        # a client that outlives its cluster tries to reach it for half a minute
+        client = getattr(result, "client", None)
+        if client is not None:
+            client.close()
+    if state not in (None, "DONE"):
+        raise MammoError(f"the runner ended with {state}: read its log, then run again")
 
 
 def check_arguments(arguments: Sequence[str]) -> None:

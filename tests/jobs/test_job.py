@@ -283,3 +283,14 @@ def test_nothing_is_published_where_a_receipt_lacks_films(tmp_path: Path) -> Non
     path.write_bytes(replace(receipt, entries=receipt.entries[1:]).to_parquet())
     with pytest.raises(MammoError, match="1 shards do not hold what was planned"):
         run_job(run)
+
+
+def test_a_copy_without_any_film_is_a_version_without_samples(tmp_path: Path) -> None:
+    root = tmp_path / "alpha"
+    root.mkdir()
+    (root / "table.csv").write_text("P_1/P_1_0.bin\n")
+    run_job(settings(tmp_path / "out", [f"alpha={root}"]))
+    corpus = schemas.open(str(tmp_path / "out"))
+    counts = corpus.dataset.sources["alpha"].counts
+    assert (counts.planned, counts.made, counts.absent) == (0, 0, 1)
+    assert len(corpus.frame()) == 0
