@@ -1,0 +1,1 @@
+"""Releases in, samples out: sources, readers, the kernel, phantoms. Imports no Beam."""
