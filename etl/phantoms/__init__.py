@@ -15,7 +15,7 @@ from etl.phantoms import cbis_ddsm, mias
 from etl.phantoms.truth import Truth
 from schemas.errors import UsageError
 
-__all__ = ["WRITERS", "Writer", "write"]
+__all__ = ["WRITERS", "Truth", "Writer", "write"]
 
 
 Writer = Callable[..., Truth]

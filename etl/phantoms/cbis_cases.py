@@ -79,7 +79,7 @@ class PatientCase:
 def plan_patient(index: int, seed: int, *, traps: bool, damage: bool) -> PatientCase:
     """Decide a patient's films, 0-based `index`; traps lie in the first eight patients."""
     rng = generator(seed, KEY, index, "case")
-    table = "Mass" if rng.uniform() < 0.6 else "Calc"
+    table = "Mass" if rng.uniform() < 0.7 else "Calc"
     split = "Test" if index % 5 == 4 else "Training"
     breasts = ["LEFT", "RIGHT"] if rng.uniform() < 0.25 else [("LEFT", "RIGHT")[rng.integers(2)]]
     views = ["CC", "MLO"] if rng.uniform() < 0.85 else [("CC", "MLO")[rng.integers(2)]]
@@ -227,7 +227,7 @@ def words(
     label = "MALIGNANT" if malignant else "BENIGN"
     if label == "BENIGN" and not abnormality.callback:
         label = "BENIGN_WITHOUT_CALLBACK"
-    subtlety = str(1 + min(int((lesion.contrast - 2.5) / 0.3), 4))
+    subtlety = str(1 + min(int((lesion.contrast - 3.5) / 0.4), 4))
     return {
         **described,
         "assessment": grave if malignant else mild,

@@ -180,8 +180,8 @@ def _mask_file(mask: npt.NDArray[np.bool_], traps: list[str]) -> npt.NDArray[np.
     if "mask_padded" in traps:
         return np.pad(image, ((0, 2), (0, 2 + round(0.013 * columns))))
     if "mask_wrong_shape" in traps:
-        narrow = (round(columns * 0.8), rows)
-        return np.asarray(cv2.resize(image, narrow, interpolation=cv2.INTER_NEAREST))
+        flat = (columns, round(rows * 0.6))
+        return np.asarray(cv2.resize(image, flat, interpolation=cv2.INTER_NEAREST))
     return image
 
 

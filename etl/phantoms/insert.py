@@ -1,11 +1,11 @@
-"""Putting a lesion into a film by rearranging grey levels, never by adding any.
+"""Putting a lesion into a film in place of what was there, not on top of it.
 
 A bright blob that is simply added raises the mean, the spread and the maximum of its film and of
-its patch, and a network learns those instead of the lesion. Here the pixels around a lesion are
-scored (fine texture plus the lesion's profile, in place of the coarse texture) and the grey levels
-that were there before are dealt out again in the order of the scores. The histogram of the film,
-and of any patch that holds the disc, is therefore the same with and without the lesion, and the
-same for a benign and a malignant one.
+its patch, and a network learns those instead of the lesion. Here the coarse texture of a disc is
+taken out, the lesion's profile is put in its place over the fine texture, and the result is scaled
+so that mean and standard deviation of the lesion's box are what they were, within the extremes of
+the disc. A box, a patch or a film then has the same brightness, spread and range with a lesion and
+without, with a benign and with a malignant one.
 """
 
 from __future__ import annotations
@@ -23,11 +23,7 @@ from etl.phantoms.texture import FloatImage, smoothstep
 __all__ = ["REACH", "Site", "allowed", "find_site", "insert"]
 
 REACH = 1.4
-"""Radius of the disc that is rearranged, in radii of the lesion's enclosing circle."""
-
-DIMMED = 0.15
-"""How far the disc's mean is lowered, in its own standard deviations: a lesion's box leaves out the
-disc's dark rim and would otherwise be a little brighter than other boxes."""
+"""Radius of the disc that is redrawn, in radii of the lesion's enclosing circle."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Site:
 def allowed(film: Film, radius: float, taken: list[Site]) -> npt.NDArray[np.bool_]:
     """Return the pixels at which a lesion of `radius` pixels may be centred.
 
-    The disc to be rearranged must lie inside breast tissue, off the pectoral muscle and off the
+    The disc to be redrawn must lie inside breast tissue, off the pectoral muscle and off the
     discs of other lesions. Background patches for a fair comparison come from the same pixels.
     """
     tissue = (film.breast & ~film.muscle).astype(np.uint8)
@@ -84,7 +80,7 @@ def find_site(
 
 
 def insert(film: Film, lesion: Lesion, site: Site) -> npt.NDArray[np.bool_]:
-    """Rearrange the film around `site` into `lesion`; return the lesion's mask at film size.
+    """Redraw the film around `site` with `lesion`; return the lesion's mask at film size.
 
     The film's image is changed in place.
     """
@@ -92,9 +88,10 @@ def insert(film: Film, lesion: Lesion, site: Site) -> npt.NDArray[np.bool_]:
     window = np.s_[site.y - reach : site.y + reach, site.x - reach : site.x + reach]
     old = film.image[window].copy()
     profile = _padded(lesion.profile, 2 * reach)
-    film.image[window] = _rearranged(old, profile, lesion.contrast, site.radius)
+    drawn = _padded(lesion.mask.astype(np.float32), 2 * reach) > 0
+    film.image[window] = _redrawn(old, profile, drawn, lesion.contrast, site.radius)
     mask = np.zeros(film.breast.shape, bool)
-    mask[window] = _padded(lesion.mask.astype(np.float32), 2 * reach) > 0
+    mask[window] = drawn
     return mask
 
 
@@ -105,7 +102,13 @@ def _padded(small: FloatImage, side: int) -> FloatImage:
     return np.pad(small, border)
 
 
-def _rearranged(old: FloatImage, profile: FloatImage, contrast: float, radius: float) -> FloatImage:
+def _redrawn(
+    old: FloatImage,
+    profile: FloatImage,
+    mask: npt.NDArray[np.bool_],
+    contrast: float,
+    radius: float,
+) -> FloatImage:
     half = old.shape[0] // 2
     axis = np.arange(-half, half, dtype=np.float32) + np.float32(0.5)
     distance = np.hypot(axis[None], axis[:, None])
@@ -116,9 +119,32 @@ def _rearranged(old: FloatImage, profile: FloatImage, contrast: float, radius: f
     level = float(coarse[disc].mean())
     texture = float(fine[disc].std()) + 1e-4
     score = fine + coarse + inside * (level - coarse) + np.float32(contrast * texture) * profile
-    spread = float(old[disc].std())
-    gain = spread / float(score[disc].std())
-    new = (score - score[disc].mean()) * gain + (old[disc].mean() - DIMMED * spread)
-    new = np.clip(new, old[disc].min(), old[disc].max())
     rim = 1 - smoothstep(distance, 1.1 * radius, REACH * radius)
+    gain, offset = _fair_scale(old, score, rim, _box(mask))
+    new = np.clip(score * gain + offset, old[disc].min(), old[disc].max())
     return np.asarray(old + rim * (new - old), dtype=np.float32)
+
+
+def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(int(ys[0]), int(ys[-1]) + 1), slice(int(xs[0]), int(xs[-1]) + 1)
+
+
+def _fair_scale(
+    old: FloatImage, score: FloatImage, rim: FloatImage, box: tuple[slice, slice]
+) -> tuple[float, float]:
+    """Return gain and offset of the score that keep mean and spread of the lesion's box.
+
+    With weight w (`rim`), the new box is old (1 - w) + w (gain score + offset); its mean fixes the
+    offset, and its variance is then a quadratic in the gain.
+    """
+    was, w = old[box].astype(np.float64), rim[box].astype(np.float64)
+    scored = w * score[box]
+    kept = was * (1 - w)
+    fixed = kept + w * ((was.mean() - kept.mean()) / w.mean())
+    moving = scored - w * (scored.mean() / w.mean())
+    a, b = moving.var(), ((fixed - fixed.mean()) * moving).mean()
+    c = fixed.var() - was.var()
+    gain = (-b + np.sqrt(max(b * b - a * c, 0.0))) / a
+    offset = (was.mean() - kept.mean() - gain * scored.mean()) / w.mean()
+    return float(gain), float(offset)

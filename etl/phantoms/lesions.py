@@ -69,9 +69,9 @@ class Lesion:
 
 def draw_plan(rng: np.random.Generator, kind: str | None = None) -> Plan:
     """Draw kind, size and contrast of one lesion."""
-    chosen = kind or ("mass" if rng.uniform() < 0.7 else "calcification")
+    chosen = kind or ("mass" if rng.uniform() < 0.75 else "calcification")
     radius = float(np.exp(rng.uniform(np.log(4.0), np.log(12.0))))
-    return Plan(chosen, radius, float(rng.uniform(2.5, 4.0)))
+    return Plan(chosen, radius, float(rng.uniform(3.5, 5.5)))
 
 
 def draw_lesion(
@@ -139,8 +139,8 @@ def _spiculated(
     r = np.ones_like(theta)
     for k in (2, 3, 5, 7):
         r = r * (1 + rng.uniform(0.02, 0.05) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)))
-    parts = [_polar(theta, rng.uniform(0.70, 0.77) * r / r.max())]
-    count = int(rng.integers(9, 13))
+    parts = [_polar(theta, rng.uniform(0.66, 0.73) * r / r.max())]
+    count = int(rng.integers(8, 12))
     start = rng.uniform(0, 2 * np.pi)
     for k in range(count):
         angle = start + (k + rng.uniform(-0.3, 0.3)) * 2 * np.pi / count
@@ -161,7 +161,7 @@ def _squeeze(turn: float, aspect: float) -> Points:
 def _spicule(rng: np.random.Generator, angle: float, reach: float) -> Points:
     """Return the outline of one tapering, slightly bent spicule of unit scale."""
     along = np.linspace(0.4, reach, 12)
-    width = rng.uniform(0.10, 0.14) * (1 - (along - 0.4) / (reach - 0.4)) + 0.012
+    width = rng.uniform(0.13, 0.17) * (1 - (along - 0.4) / (reach - 0.4)) + 0.012
     bend = rng.uniform(-0.35, 0.35) * (along - 0.4) ** 2
     left = np.stack([along, bend + width], axis=1)
     right = np.stack([along, bend - width], axis=1)[::-1]
@@ -205,7 +205,7 @@ def _cluster(
     centre = canvas.shape[0] / 2
     _smooth(rng, canvas, radius * FINE, centre)
     region = _coverage(canvas)
-    budget = 0.12 * float(region.sum())
+    budget = 0.14 * float(region.sum())
     paint = np.zeros_like(canvas)
     inner = cv2.erode(canvas, np.ones((3, 3), np.uint8), iterations=int(0.10 * radius * FINE))
     spots = np.argwhere(inner > 0)[:, ::-1].astype(np.float64) + 0.5
@@ -225,7 +225,7 @@ def _cluster(
 def _round_grain(
     rng: np.random.Generator, paint: npt.NDArray[np.uint8], at: Points, fine_per_mm: float
 ) -> None:
-    r = rng.uniform(0.60, 0.75) * fine_per_mm
+    r = rng.uniform(0.85, 1.15) * fine_per_mm
     _fill(paint, _polar(_angles(), np.full(360, r)) + at)
 
 
@@ -233,11 +233,11 @@ def _linear_grain(
     rng: np.random.Generator, paint: npt.NDArray[np.uint8], at: Points, fine_per_mm: float
 ) -> None:
     angle = rng.uniform(0, 2 * np.pi)
-    width = max(int(rng.uniform(0.35, 0.55) * fine_per_mm), 1)
+    width = max(int(rng.uniform(0.45, 0.65) * fine_per_mm), 1)
     tip = at
-    for _ in range(int(rng.integers(1, 4))):
-        angle += rng.uniform(-0.9, 0.9)
-        step = rng.uniform(0.8, 2.6) * fine_per_mm
+    for _ in range(int(rng.integers(2, 5))):
+        angle += rng.uniform(-0.6, 0.6)
+        step = rng.uniform(1.2, 3.0) * fine_per_mm
         end = tip + step * np.array([np.cos(angle), np.sin(angle)])
         ends = [tuple(round(c * 16) for c in p) for p in (tip, end)]
         cv2.line(paint, ends[0], ends[1], 255, width, cv2.LINE_8, 4)

@@ -90,7 +90,7 @@ def film_letters(rng: np.random.Generator, film: Film) -> None:
 def scratches(rng: np.random.Generator, film: Film) -> None:
     """Draw up to three thin scratches and some dust outside the breast."""
     layer = np.zeros(film.image.shape, np.uint8)
-    rows, columns = layer.shape
+    rows, columns = film.image.shape[0], film.image.shape[1]
     for _ in range(int(rng.integers(0, 4))):
         x, y = int(rng.integers(0, columns)), int(rng.integers(0, rows))
         ends = (x + int(rng.normal(0, 8)), y + int(rng.uniform(0.1, 0.5) * rows))

@@ -145,7 +145,7 @@ def _planned(number: int, seed: int, trap: str | None) -> list[tuple[Plan, str]]
     for k in range(count):
         plan = draw_plan(generator(seed, KEY, number, "lesion", k, "plan"), kind)
         if trap == "tiny":
-            plan = Plan("mass", 0.5, 4.0)
+            plan = Plan("mass", 0.44, 4.0)
         if trap in ("note_3", "several_rows", "mixed"):
             plan = Plan(plan.kind, min(plan.radius_mm, 7.0), plan.contrast)
         pathology = draw_pathology(generator(seed, KEY, number, "lesion", k, "pathology"))

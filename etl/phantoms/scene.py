@@ -49,7 +49,7 @@ def add_lesion(
     *,
     tiny: bool = False,
 ) -> Drawn | None:
-    """Find a place for a planned lesion, render it and rearrange the film into it.
+    """Find a place for a planned lesion, render it and redraw the film with it.
 
     Parameters
     ----------
