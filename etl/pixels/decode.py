@@ -138,6 +138,12 @@ def _dicom(data: bytes, first: int | None, last: int | None, kind: FrameKind) ->
     file = dicom.parse(data)
     if file.header.get("SamplesPerPixel", "1") != "1":
         raise ContentError(RejectReason.NOT_GREY, "the image has more than one sample a pixel")
+    frames = int(element_value(file.dataset, "NumberOfFrames") or 1)
+    if last is not None and last >= frames:
+        raise ContentError(
+            RejectReason.SIZE_CONFLICT,
+            f"the table speaks of frame {last} (from 0), the file has {frames} frames",
+        )
     stored = dicom.decode(file, first, last)
     if stored.photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise ContentError(RejectReason.NOT_GREY, f"photometric is {stored.photometric!r}")
@@ -153,7 +159,7 @@ def _dicom(data: bytes, first: int | None, last: int | None, kind: FrameKind) ->
         modality=modality_transform(file.dataset, first or 0),
         voi=voi_transform(file.dataset, first or 0).transform,
         padding=_padding(file.dataset),
-        frames=int(element_value(file.dataset, "NumberOfFrames") or 1),
+        frames=frames,
         header=file.header,
         flags=frozenset(flag for flag, said in wanted if said),
     )

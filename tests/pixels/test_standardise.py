@@ -319,6 +319,13 @@ def test_a_frame_or_the_largest_value_of_all_frames_can_be_asked_for() -> None:
     assert single.image == largest.image
 
 
+def test_a_frame_that_the_file_does_not_have_is_a_reject() -> None:
+    result = made({"film": dicom(np.stack([grey_film(*SIZE)] * 2))}, frame=2)
+    assert isinstance(result, Reject)
+    assert (result.reason, result.stage) == ("size_conflict", "decode")
+    assert "frame 2" in result.detail
+
+
 def test_a_read_error_is_no_reject() -> None:
     from etl.pixels.standardise import standardise
     from tests.pixels.helpers import film
