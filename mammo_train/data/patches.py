@@ -173,7 +173,7 @@ class PatchTransform:
 
     def needs_mask(self, draw: Draw) -> bool:
         """Tell whether this draw's mask must be read: for background places alone."""
-        return draw.label == BACKGROUND and draw.mask_size > 0
+        return draw.label == BACKGROUND and draw.x is None and draw.mask_size > 0
 
     def padding(self) -> dict[str, npt.NDArray[Any]]:
         """Return a patch of weight 0."""
@@ -194,7 +194,7 @@ class PatchTransform:
         A background draw on a film without a free place has weight 0.
         """
         place = None if draw.x is None or draw.y is None else (draw.x, draw.y)
-        if draw.label == BACKGROUND:
+        if place is None and draw.label == BACKGROUND:
             side, margin = self.patch_mm / draw.mm, self.margin_mm / draw.mm
             place = background_place(image, mask, side, margin, draw.seed)
         if place is None:

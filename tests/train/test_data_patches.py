@@ -160,6 +160,18 @@ def test_film_without_a_free_place_has_no_weight() -> None:
     assert item["weight"] == 0
 
 
+def test_a_place_that_is_given_is_taken_whatever_the_class() -> None:
+    image = dots(300, 200, (100, 150))
+    transform = PatchTransform(6.4, 32)
+    items = [transform(draw(label=c, x=100.0, y=150.0), image, None)["image"] for c in (0, 1, 2)]
+    assert np.array_equal(items[0], items[1])
+    assert np.array_equal(items[0], items[2])
+
+
+def test_lesion_without_a_place_has_no_weight() -> None:
+    assert PatchTransform(6.4, 32)(draw(label=1), dots(300, 200), None)["weight"] == 0
+
+
 def test_masks_are_read_for_background_alone() -> None:
     transform = PatchTransform(4, 32)
     assert transform.needs_mask(draw(label=0, mask_size=10))
