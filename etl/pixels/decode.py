@@ -13,7 +13,7 @@ from etl.fingerprint import pixel_sha256
 from etl.readers import dicom, pictures, raster
 from etl.readers.dicom_header import element_value
 from etl.readers.luts import LookupTable, Rescale, Window, modality_transform, voi_transform
-from schemas.errors import ContentError
+from schemas.errors import ContentError, UsageError
 from schemas.film import FileRef
 from schemas.rejects import RejectReason
 from schemas.vocabulary import FrameKind, QualityFlag
@@ -138,13 +138,10 @@ def _dicom(data: bytes, first: int | None, last: int | None, kind: FrameKind) ->
     file = dicom.parse(data)
     if file.header.get("SamplesPerPixel", "1") != "1":
         raise ContentError(RejectReason.NOT_GREY, "the image has more than one sample a pixel")
-    frames = int(element_value(file.dataset, "NumberOfFrames") or 1)
-    if last is not None and last >= frames:
-        raise ContentError(
-            RejectReason.SIZE_CONFLICT,
-            f"the table speaks of frame {last} (from 0), the file has {frames} frames",
-        )
-    stored = dicom.decode(file, first, last)
+    try:
+        stored = dicom.decode(file, first, last)
+    except UsageError as error:  # the frames come from a table, so it is the release that is wrong
+        raise ContentError(RejectReason.SIZE_CONFLICT, str(error)) from error
     if stored.photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise ContentError(RejectReason.NOT_GREY, f"photometric is {stored.photometric!r}")
     wanted = (
@@ -159,7 +156,7 @@ def _dicom(data: bytes, first: int | None, last: int | None, kind: FrameKind) ->
         modality=modality_transform(file.dataset, first or 0),
         voi=voi_transform(file.dataset, first or 0).transform,
         padding=_padding(file.dataset),
-        frames=frames,
+        frames=int(element_value(file.dataset, "NumberOfFrames") or 1),
         header=file.header,
         flags=frozenset(flag for flag, said in wanted if said),
     )

@@ -323,7 +323,7 @@ def test_a_frame_that_the_file_does_not_have_is_a_reject() -> None:
     result = made({"film": dicom(np.stack([grey_film(*SIZE)] * 2))}, frame=2)
     assert isinstance(result, Reject)
     assert (result.reason, result.stage) == ("size_conflict", "decode")
-    assert "frame 2" in result.detail
+    assert "frames 2 to 2 were asked for: the file has 2" in result.detail
 
 
 def test_a_read_error_is_no_reject() -> None:
