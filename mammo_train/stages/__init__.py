@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from mammo_train.stages.segment import SegmentStage
     from schemas.corpus import Corpus
 
-__all__ = ["STAGES", "open_classifier", "open_segment", "open_stage", "repeat_real"]
+__all__ = ["KEEP_BYTES", "STAGES", "open_classifier", "open_segment", "open_stage", "repeat_real"]
 
 STAGES = ("segment", "pretrain-classifier")
+
+KEEP_BYTES = 1 << 30
+"""Decoded pictures that a run without loader processes keeps: a small corpus is decoded once."""
 
 
 def open_stage(

@@ -32,6 +32,7 @@ from mammo_train.evaluation.metrics import auroc
 from mammo_train.losses import patch_loss
 from mammo_train.models.resnet import patch_classifier
 from mammo_train.runtime import Batch, Runtime
+from mammo_train.stages import KEEP_BYTES
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -173,7 +174,12 @@ class ClassifierStage:
                 config.patch_mm, config.patch_px, augmentation=PATCH_AUGMENTATION
             )
             self._loader = make_loader(
-                self.store, self._plan(epoch), transform, self.workers, start
+                self.store,
+                self._plan(epoch),
+                transform,
+                self.workers,
+                start,
+                keep_bytes=KEEP_BYTES,
             )
         self._loader.plan, self._loader.start = self._plan(epoch), start
         return self._loader

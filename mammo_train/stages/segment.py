@@ -31,6 +31,7 @@ from mammo_train.evaluation.regions import find_regions
 from mammo_train.losses import segmentation_loss
 from mammo_train.models.unet import UNet
 from mammo_train.runtime import Batch, Runtime
+from mammo_train.stages import KEEP_BYTES
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -150,7 +151,12 @@ class SegmentStage:
                 config.tile_height, config.tile_width, config.mm_per_pixel, FILM_AUGMENTATION
             )
             self._loader = make_loader(
-                self.store, self._plan(epoch), transform, self.workers, start
+                self.store,
+                self._plan(epoch),
+                transform,
+                self.workers,
+                start,
+                keep_bytes=KEEP_BYTES,
             )
         self._loader.plan, self._loader.start = self._plan(epoch), start
         return self._loader
