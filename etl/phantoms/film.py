@@ -103,8 +103,8 @@ def _tissue(
     texture = power_law(shape, rng, px_per_mm)
     gland = _gland(rng, patient, outline, shape, px_per_mm)
     lines = strands(shape, rng, px_per_mm)
-    body = patient.fat + (0.13 + 0.10 * patient.density) * gland
-    body = body + texture * (0.050 + 0.020 * gland) + lines * (0.05 + 0.03 * gland)
+    body = patient.fat + (0.18 + 0.08 * patient.density) * gland
+    body = body + texture * (0.032 + 0.010 * gland) + lines * (0.03 + 0.02 * gland)
     tissue = thickness * body + 0.04 * np.exp(-(((depth - 1.0) / 0.6) ** 2))
     muscle = _muscle_weight(outline, shape[1], px_per_mm)
     tissue = tissue * (1 - muscle) + muscle * (0.76 + 0.03 * texture)
@@ -123,8 +123,8 @@ def _gland(
     across = (x - np.float32(nx * 0.55)) / np.float32(nx * 0.42)
     down = (y - np.float32(ny)) / np.float32(shape[0] * 0.22)
     cone = 1 - np.sqrt(across * across + down * down)
-    field = power_law(shape, rng, px_per_mm, exponent=3.2, longest_mm=45.0)
-    return smoothstep(cone + 0.40 * field + np.float32(1.3 * patient.density - 0.75), -0.5, 0.6)
+    field = power_law(shape, rng, px_per_mm, exponent=5.0, longest_mm=40.0)
+    return smoothstep(cone + 0.45 * field + np.float32(1.3 * patient.density - 0.75), -0.5, 0.6)
 
 
 def _muscle_weight(outline: Outline, width: int, px_per_mm: float) -> FloatImage:

@@ -22,7 +22,7 @@ from etl.phantoms.texture import FloatImage, smoothstep
 
 __all__ = ["REACH", "Site", "allowed", "find_site", "insert"]
 
-REACH = 1.4
+REACH = 1.75
 """Radius of the disc that is redrawn, in radii of the lesion's enclosing circle."""
 
 
@@ -113,13 +113,12 @@ def _redrawn(
     axis = np.arange(-half, half, dtype=np.float32) + np.float32(0.5)
     distance = np.hypot(axis[None], axis[:, None])
     disc = distance < REACH * radius
-    inside = 1 - smoothstep(distance, 0.95 * radius, REACH * radius)
+    rim = 1 - smoothstep(distance, 0.95 * radius, REACH * radius)
     coarse = cv2.GaussianBlur(old, (0, 0), max(0.45 * radius, 1.0))
     fine = old - coarse
     level = float(coarse[disc].mean())
     texture = float(fine[disc].std()) + 1e-4
-    score = fine + coarse + inside * (level - coarse) + np.float32(contrast * texture) * profile
-    rim = 1 - smoothstep(distance, 1.1 * radius, REACH * radius)
+    score = fine + coarse + rim * (level - coarse) + np.float32(contrast * texture) * profile
     gain, offset = _fair_scale(old, score, rim, _box(mask))
     new = np.clip(score * gain + offset, old[disc].min(), old[disc].max())
     return np.asarray(old + rim * (new - old), dtype=np.float32)
