@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from beam_jobs.cli_corpus import audit, collect, show, validate
-from schemas.errors import MammoError, UsageError
+from schemas.errors import MammoError, UsageError, missing_extra
 from schemas.spec import Spec
 
 __all__ = ["app", "main"]
@@ -263,6 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _said(str(error), 2)
     except MammoError as error:
         return _said(str(error), 1)
+    except ModuleNotFoundError as error:
+        return _said(missing_extra(error, "etl,beam"), 1)
     except KeyboardInterrupt:
         return _said("stopped; run the same command again to go on where it was", 1)
     return status if isinstance(status, int) else 0

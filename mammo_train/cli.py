@@ -25,7 +25,7 @@ from mammo_train.config import (
     resolve_config,
     save_config,
 )
-from schemas.errors import MammoError, UsageError
+from schemas.errors import MammoError, UsageError, missing_extra
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -307,6 +307,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except MammoError as error:
         print(f"mammo-train: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(f"mammo-train: {missing_extra(error, 'train')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("mammo-train: interrupted; the same command goes on", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from schemas.rejects import RejectReason
 
-__all__ = ["ContentError", "MammoError", "StoreError", "UsageError"]
+__all__ = ["ContentError", "MammoError", "StoreError", "UsageError", "missing_extra"]
 
 
 class MammoError(Exception):
@@ -44,3 +44,17 @@ class ContentError(MammoError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.reason.value}: {self.detail}"
+
+
+_ROOMS = frozenset({"schemas", "etl", "beam_jobs", "mammo_train"})
+
+
+def missing_extra(error: ModuleNotFoundError, extras: str) -> str:
+    """Return the sentence for a package that an extra would have installed.
+
+    A module of our own that is not found is a defect, so the error is raised again.
+    """
+    package = (error.name or "").split(".")[0]
+    if not package or package in _ROOMS:
+        raise error
+    return f'{package} is not installed: run pip install "mammo-corpus[{extras}]"'

@@ -41,17 +41,22 @@ def main() -> int:
         for command in ("mammo-etl", "mammo-train"):
             text = _run(python.parent / command, "--help")
             assert command in text, text
-        missing = subprocess.run(
-            [python.parent / "mammo-etl", "run", "--release", f"mias={folder}", "--output", "o"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert missing.returncode == 1, missing
-        assert "pip install" in missing.stderr, missing.stderr
-        assert "Traceback" not in missing.stderr, missing.stderr
+        (Path(folder) / "mdb001.pgm").write_bytes(b"P5 1 1 255 0")
+        release = ("--release", f"mias={folder}", "--output", f"{folder}/out")
+        _says_what_to_install(python.parent / "mammo-etl", "run", *release)
+        data = ("--data", folder, "--work", f"{folder}/work")
+        _says_what_to_install(python.parent / "mammo-train", "run", *data)
     print("wheel: built, installed alone, tried")
     return 0
+
+
+def _says_what_to_install(*command: str | Path) -> None:
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done
+    assert "pip install" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
 
 
 def _build(folder: Path) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from schemas import docs
 from schemas.columns import problems, rounded, row_digest, to_table
 from schemas.dataset import Dataset, version_name
-from schemas.errors import MammoError, UsageError
+from schemas.errors import MammoError, UsageError, missing_extra
 from schemas.lesions import LESION_COLUMNS
 from schemas.manifest import MANIFEST_COLUMNS, MANIFEST_SCHEMA, SAMPLE_COLUMNS
 from schemas.plan import PlannedFilm, task_id
@@ -221,3 +221,15 @@ def test_an_import_pulls_in_nothing_heavy(module: str, unwanted: tuple[str, ...]
     code = f"import sys, {module}; print(sorted(set(sys.modules) & set({unwanted!r})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    error = ModuleNotFoundError("No module named 'pebble.pool'", name="pebble.pool")
+    assert missing_extra(error, "etl,beam") == (
+        'pebble is not installed: run pip install "mammo-corpus[etl,beam]"'
+    )
+
+
+def test_a_missing_module_of_our_own_is_a_defect():
+    with pytest.raises(ModuleNotFoundError, match="schemas"):
+        missing_extra(ModuleNotFoundError("No module named 'schemas.x'", name="schemas.x"), "etl")
