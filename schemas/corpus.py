@@ -90,9 +90,11 @@ class Corpus:
         """Return rows of the manifest as pandas; see `table`."""
         return _pandas(self.table(where, columns))
 
-    def lesions(self, where: str | None = None) -> pd.DataFrame:
-        """Return rows of the lesions table as pandas, sorted by sample_id."""
-        return _pandas(select(self._dataset_of("lesions"), where, None))
+    def lesions(
+        self, where: str | None = None, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Return rows of the lesions table as pandas, sorted by sample_id; see `table`."""
+        return _pandas(select(self._dataset_of("lesions"), where, columns))
 
     def _parquet(self, name: str) -> pd.DataFrame:
         filesystem, base = self.store.arrow()

@@ -334,6 +334,7 @@ def _suspect_row(key: str, drawing: _Drawing, density: str, truth: FilmTruth) ->
     air = np.argwhere(~film.breast[SIDE // 2 : SIDE // 2 + 200, 40:-40])
     row, column = (int(v) for v in air[len(air) // 2] + [SIDE // 2, 40])
     circle = [column + drawing.offset, SIDE - 1 - row, 20]
+    truth.annotation = "partial"  # a place that cannot be right is not drawn, so not all are
     truth.lesions.append(
         LesionTruth(
             lesion_id="1",

@@ -45,6 +45,7 @@ CLASSES = ("background", "benign", "malignant")
 BACKGROUND, BENIGN, MALIGNANT = 0, 1, 2
 _CLASS_OF = {Pathology.BENIGN.value: BENIGN, Pathology.MALIGNANT.value: MALIGNANT}
 
+_LESION_COLUMNS = ("sample_id", "lesion_id", "pathology", "flags", "x0", "y0", "x1", "y1")
 _COLUMNS = (
     "sample_id", "source", "patient_id", "split_key", "pair_key", "duplicate_group", "modality",
     "spot_mag", "pathology", "label_basis", "annotation", "n_lesions", "height", "width", "mm_eff",
@@ -225,7 +226,7 @@ def build_selections(
     chosen = corpus.table(where, list(_COLUMNS)).to_pandas()
     films, left_out = _apply_defaults(chosen, stage, spot_views, implied_normals)
     _refuse_leaks(films)
-    lesions = corpus.lesions(where=None)
+    lesions = corpus.lesions(columns=_LESION_COLUMNS)
     parts = [_selection(films[films["split"] == split], split, lesions, stage) for split in Split]
     by_split = {part.split: part for part in parts}
     made = Selections(stage, by_split["train"], by_split["val"], by_split["test"], left_out)
