@@ -18,7 +18,12 @@ from PIL import Image
 import schemas
 from mammo_train.cli import main
 from mammo_train.config import resolve_config
+from mammo_train.data.dataset import make_loader
+from mammo_train.data.draws import BatchPlan, film_draws
+from mammo_train.data.transforms import SegmentTransform
+from mammo_train.runtime.cpu import CpuRuntime
 from mammo_train.stages import open_classifier, open_segment, repeat_real
+from mammo_train.stages.segment import predict_films
 from mammo_train.tracking import read_metrics
 from schemas.errors import UsageError
 from tests.train.corpus import Mark, TinyFilm, sample_of, tiny_films, write_corpus
@@ -158,6 +163,43 @@ def test_a_val_split_without_lesions_is_refused_at_once(tmp_path: Path) -> None:
     write_corpus(str(tmp_path), films)
     with pytest.raises(UsageError, match=r"segment: no film with a drawn lesion in the val split"):
         open_segment(schemas.open(str(tmp_path)), resolve_config("smoke"), workers=0)
+
+
+def test_films_are_predicted_in_eval_mode_whatever_the_mode_before(corpus: str) -> None:
+    # Statistics of the one film at hand would make its answer depend on that film's own grey
+    # levels, and would drift with every film that is seen.
+    stage = open_segment(schemas.open(corpus), resolve_config("smoke"), workers=0)
+    runtime, model = CpuRuntime("fp32"), stage.build()
+    arguments = (model, runtime, stage.config, stage.selections.test, stage.store, 0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first = next(predict_films(*arguments)).probability
+    model.train()
+    assert np.array_equal(next(predict_films(*arguments)).probability, first)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_the_network_sees_the_same_grey_levels_in_training_and_at_inference(corpus: str) -> None:
+    stage = open_segment(schemas.open(corpus), resolve_config("smoke"), workers=0)
+    config, test = stage.config, stage.selections.test
+    (film, *_) = predict_films(stage.build(), CpuRuntime("fp32"), config, test, stage.store, 0)
+    plain = SegmentTransform(config.tile_height, config.tile_width, config.mm_per_pixel)
+    plan = BatchPlan(film_draws(test), 1)
+    tile = next(iter(make_loader(stage.store, plan, plain)))["image"][0, 0].numpy()
+    height, width = (min(a, b) for a, b in zip(tile.shape, film.image.shape, strict=True))
+    assert np.array_equal(tile[:height, :width], film.image[:height, :width])
+
+
+def test_bright_lesions_are_learnt_within_seconds(tmp_path: Path) -> None:
+    write_corpus(str(tmp_path / "corpus"), tiny_films(30))
+    arguments = ["--data", str(tmp_path / "corpus"), "--work", str(tmp_path / "work")]
+    small = ["--segment.tile-height", "80", "--segment.tile-width", "64", "--segment.levels", "4",
+             "--segment.base-channels", "8", "--segment.epochs", "6"]  # fmt: skip
+    options = ["--preset", "smoke", "--precision", "fp32", *small]
+    assert main(["segment", *arguments, *options]) == 0
+    assert main(["evaluate", *arguments, "--pictures", "0"]) == 0
+    found = json.loads((tmp_path / "work" / "report" / "metrics.json").read_text())["segment"]
+    assert found["dice_per_film"]["value"] >= 0.6
+    assert found["false_regions_per_normal_film"]["value"] < 1
 
 
 def test_padding_shows_real_images_and_keeps_weight_zero() -> None:
