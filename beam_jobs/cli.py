@@ -52,18 +52,19 @@ def sources() -> None:
 
     Example: mammo-etl sources
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from etl.sources import SOURCES, source
 
-    table = Table("key", "release", "films", "licence", "how to get it", show_lines=True)
     for key in sorted(SOURCES):
         info = source(key).RELEASE
-        modalities = ", ".join(modality.value for modality in info.modalities)
-        how = f"{info.how_to_get}\n{info.url}"
-        table.add_row(key, info.title, f"{modalities}\n{info.size}", info.licence.title, how)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        passed = "may" if info.licence.redistributable else "may not"
+        lines = (
+            f"{key}: {info.title}; {info.size}",
+            f"  get it   {info.how_to_get}",
+            f"           {info.url}",
+            f"  licence  {info.licence.title}; pixels {passed} be passed on",
+            f"  read it  mammo-etl run --release {key}=PATH --output corpus",
+        )
+        print("\n".join(lines))
 
 
 @app.command(name="verify-release")
@@ -121,7 +122,9 @@ def index(
     from beam_jobs.settings import Settings, parse_releases
 
     settings = Settings(
-        output=output, releases=parse_releases(release), workers=workers or _cores()
+        output=output,
+        releases=parse_releases(release),
+        workers=_children(workers),
     )
     for key, count in index_job(settings, [*beam, f"--runner={runner}"]).items():
         print(f"{key}: {count} headers known" if count else f"{key}: this layout needs no index")
@@ -147,7 +150,7 @@ def plan(
     settings = Settings(
         output=output,
         releases=parse_releases(release),
-        workers=workers or _cores(),
+        workers=_children(workers),
         pseudonym_key=pseudonym_key,
     )
     print_plan(plan_job(settings, [*beam, f"--runner={runner}"]), settings, sys.stdout)
@@ -213,7 +216,7 @@ def run(
             keep_background=keep_background,
             payload=payload,
         ),
-        workers=workers or _cores(),
+        workers=_children(workers),
         base=base,
         tag=tag,
         pseudonym_key=pseudonym_key,
@@ -248,7 +251,9 @@ def phantoms(
         print(f"{output / key}: {len(truth.films)} films of {patients} patients")
 
 
-def _cores() -> int:
+def _children(workers: int | None) -> int:
+    if workers is not None:
+        return workers
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

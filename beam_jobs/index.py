@@ -18,7 +18,6 @@ from beam_jobs.child import Trouble, Unread
 from beam_jobs.planning import is_private
 from beam_jobs.pool import shared_pool
 from beam_jobs.settings import Settings
-from schemas.columns import to_table
 from schemas.errors import ContentError, StoreError
 from schemas.receipt import parquet_bytes
 from schemas.rejects import RejectReason
@@ -132,7 +131,8 @@ def write_part(settings: Settings, source: Source, files: Files) -> int:
     rows = list(_rows(jobs, results))
     name = hashlib.sha256(repr([tuple(file) for file in files]).encode()).hexdigest()[:16]
     open_store(settings.output).create(
-        f"{_folder(source, settings)}/{name}.parquet", parquet_bytes(to_table(rows, INDEX_SCHEMA))
+        f"{_folder(source, settings)}/{name}.parquet",
+        parquet_bytes(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA)),
     )
     return len(rows)
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs.child import imported
+from beam_jobs.draft import base_of
 from beam_jobs.index import index_of
 from beam_jobs.planning import Plan, make_plan, write_plan
 from beam_jobs.progress import shown
-from beam_jobs.publish import base_of
 from beam_jobs.report import new_run, report_path
 from beam_jobs.runners import check_arguments, pipeline_options
 from beam_jobs.settings import Settings

@@ -4,6 +4,9 @@ Create -> Reshuffle -> MakeShard -> Reconcile -> Audit -> Compact -> Publish: th
 names are made wherever the runner puts the tasks; the rest are seconds of work on rows.
 """
 
+# mypy: disallow-untyped-calls=False
+# Beam's transforms are not typed.
+
 from __future__ import annotations
 
 import time
@@ -13,14 +16,16 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.combiners import ToListCombineFn
 
-from beam_jobs import publish as versions
 from beam_jobs.child import imported
+from beam_jobs.compact import audited, compact
+from beam_jobs.draft import Compacted, Draft, Outcome, reconcile
 from beam_jobs.index import write_part
 from beam_jobs.planning import load_task
 from beam_jobs.pool import shared_pool
 from beam_jobs.progress import task_begins
-from beam_jobs.publish import Compacted, Draft, Outcome
+from beam_jobs.publish import publish
 from beam_jobs.report import write_report
 from beam_jobs.runners import running
 from beam_jobs.settings import Settings
@@ -54,8 +59,8 @@ def build_corpus(
             | "Reshuffle tasks" >> beam.Reshuffle()
             | "MakeShard" >> beam.ParDo(MakeShard(settings, plan))
             | "Collect receipts" >> beam.CombineGlobally(_listed()).without_defaults()
-            | "Reconcile with the plan" >> beam.Map(versions.reconcile, settings, plan)
-            | "Audit across sources" >> beam.Map(versions.audited, settings)
+            | "Reconcile with the plan" >> beam.Map(reconcile, settings, plan)
+            | "Audit across sources" >> beam.Map(audited, settings)
             | "One part a source" >> beam.FlatMap(_parts)
             | "Reshuffle sources" >> beam.Reshuffle()
             | "Compact each source" >> beam.Map(_compact, settings)
@@ -64,7 +69,7 @@ def build_corpus(
         )
 
 
-class MakeShard(beam.DoFn):  # type: ignore[misc]
+class MakeShard(beam.DoFn):
     """A thin adaptor around `make_shard`: opens the store, finds the pool, reports the outcome."""
 
     def __init__(self, settings: Settings, plan: str) -> None:
@@ -104,7 +109,7 @@ def _done(outcome: Outcome, receipt: Receipt, path: str, fresh: bool, seconds: f
 
 def _listed() -> beam.CombineFn:
     # no default: it would be a side input, for which some runners do the work before it twice
-    return beam.combiners.ToListCombineFn()
+    return ToListCombineFn()
 
 
 def _parts(draft: Draft) -> list[tuple[Draft, str]]:
@@ -113,11 +118,11 @@ def _parts(draft: Draft) -> list[tuple[Draft, str]]:
 
 def _compact(item: tuple[Draft, str], settings: Settings) -> tuple[Draft, Compacted]:
     draft, source = item
-    return draft, versions.compact(draft, source, settings)
+    return draft, compact(draft, source, settings)
 
 
 def _publish(parts: list[tuple[Draft, Compacted]], settings: Settings) -> str:
-    draft = versions.publish(parts[0][0], [part for _, part in parts], settings)
+    draft = publish(parts[0][0], [part for _, part in parts], settings)
     write_report(draft, settings)
     return draft.version
 

@@ -71,8 +71,10 @@ class Plan:
         digest = hashlib.sha256()
         for task in self.tasks:
             digest.update(f"task\t{task.task_id}\n".encode())
-        for item in (*self.rejects, *self.absents):
-            digest.update(repr(astuple(item)).encode())
+        for reject in self.rejects:
+            digest.update(repr(astuple(reject)).encode())
+        for absent in self.absents:
+            digest.update(repr(astuple(absent)).encode())
         return digest.hexdigest()[:16]
 
     @property
@@ -105,25 +107,22 @@ def make_plan(
         private = private or is_private(source.RELEASE, settings)
         release = Release.open(root)
         for item in source.plan(release, index(release, source, settings)):
-            pile = _PILES[type(item)](films, rejects, absents)
-            pile.append(item)
+            if isinstance(item, Film):
+                films.append(item)
+            elif isinstance(item, Reject):
+                rejects.append(item)
+            else:
+                absents.append(item)
     films, doubles = _without_doubles(films)
     secret = _secret(settings)
     tasks = list(_tasks(films, settings.spec, secret))
     return Plan(
         tasks=tuple(tasks),
-        rejects=tuple(sorted((*rejects, *doubles), key=lambda item: astuple(item))),
-        absents=tuple(sorted(_hidden(absents, secret), key=lambda item: astuple(item))),
+        rejects=tuple(sorted((*rejects, *doubles), key=astuple)),
+        absents=tuple(sorted(_hidden(absents, secret), key=astuple)),
         private=private,
         originals=_originals(films, secret) if private else {},
     )
-
-
-_PILES: dict[type, Callable[[list[Film], list[Reject], list[Absent]], list[object]]] = {
-    Film: lambda films, rejects, absents: films,  # type: ignore[dict-item,return-value]
-    Reject: lambda films, rejects, absents: rejects,  # type: ignore[dict-item,return-value]
-    Absent: lambda films, rejects, absents: absents,  # type: ignore[dict-item,return-value]
-}
 
 
 def _without_doubles(films: Iterable[Film]) -> tuple[list[Film], list[Reject]]:

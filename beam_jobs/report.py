@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TextIO
 
+from beam_jobs.draft import Draft, Outcome
 from beam_jobs.planning import Plan
-from beam_jobs.publish import Draft, Outcome
 from beam_jobs.settings import Settings
 from schemas.dataset import Dataset
 from schemas.store import open_store

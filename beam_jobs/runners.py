@@ -7,6 +7,8 @@
   run on one worker; and its workers may not have children unless they are no daemons.
 """
 
+# mypy: disallow-untyped-calls=False
+
 from __future__ import annotations
 
 import argparse
@@ -98,7 +100,7 @@ def _refuse_unknown(arguments: Sequence[str], runner: str) -> None:
     _import_runner(runner)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
     for kind in [*PipelineOptions.__subclasses__()]:
-        kind._add_argparse_args(parser)
+        kind._add_argparse_args(parser)  # type: ignore[arg-type]
     try:
         _, unknown = parser.parse_known_args(list(arguments))
     except SystemExit as error:

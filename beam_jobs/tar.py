@@ -43,7 +43,7 @@ class TarWriter:
             raise ValueError(f"member name {name!r} is longer than 100 bytes")
         info = tarfile.TarInfo(name)
         info.size, info.mtime, info.mode = len(data), 0, 0o644
-        offset = self._tar.offset + _HEADER
+        offset: int = self._tar.offset + _HEADER
         self._tar.addfile(info, io.BytesIO(data))
         return offset
 
@@ -75,7 +75,7 @@ class TarWriter:
     @property
     def crc32c(self) -> int:
         """Castagnoli checksum of the bytes written."""
-        return int.from_bytes(self._hashed.crc32c.digest(), "big")
+        return self._hashed.crc32c
 
 
 class _Hashed:
@@ -85,12 +85,12 @@ class _Hashed:
         self._file = file
         self.position = 0
         self.sha256 = hashlib.sha256()
-        self.crc32c = google_crc32c.Checksum()
+        self.crc32c = 0
 
     def write(self, data: bytes) -> int:
         self._file.write(data)
         self.sha256.update(data)
-        self.crc32c.update(bytes(data))
+        self.crc32c = google_crc32c.extend(self.crc32c, bytes(data))
         self.position += len(data)
         return len(data)
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import schemas
-from beam_jobs import publish
+from beam_jobs import compact as compacting
+from beam_jobs import pipeline
+from beam_jobs.draft import Compacted, Draft
 from beam_jobs.job import JobResult, run_job
 from beam_jobs.settings import Settings
 from tests.jobs.fakes import files_of, write_release
@@ -171,16 +173,16 @@ def test_a_job_that_published_meanwhile_is_carried_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     roots = {key: write_release(tmp_path / key, 3) for key in ("alpha", "beta")}
-    out, real = tmp_path / "out", publish.compact
+    out, real = tmp_path / "out", compacting.compact
     others: list[JobResult] = []
 
-    def compact(draft: publish.Draft, source: str, told: Settings) -> publish.Compacted:
+    def compact(draft: Draft, source: str, told: Settings) -> Compacted:
         if not others:
             others.append(JobResult("", {}, 0))  # the other job compacts too
             others[0] = run_job(settings(out, [f"beta={roots['beta']}"]))
         return real(draft, source, told)
 
-    monkeypatch.setattr(publish, "compact", compact)
+    monkeypatch.setattr(pipeline, "compact", compact)
     mine = run_job(settings(out, [f"alpha={roots['alpha']}"]))
     assert (out / "LATEST").read_text().strip() == mine.version
     assert sorted(schemas.open(str(out)).dataset.sources) == ["alpha", "beta"]
