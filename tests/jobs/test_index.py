@@ -13,6 +13,9 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, ge
 
 from beam_jobs import index
 from beam_jobs.index import HEAD_BYTES, HeadJob, index_of, read_heads
+from beam_jobs.job import plan_job
+from beam_jobs.settings import Settings
+from etl.phantoms import cbis_ddsm
 from schemas.release import Release
 from tests.jobs import fakes
 from tests.jobs.run_fake import settings
@@ -114,19 +117,20 @@ def test_a_descriptive_layout_needs_no_index(release: Path, tmp_path: Path) -> N
     assert len(index_of(Release.open(str(release)), fakes.source("alpha"), run, refuse)) == 0
 
 
-def test_a_flat_cbis_copy_is_indexed_by_the_job_and_gives_the_films_of_the_named_one(
+def test_a_copy_without_names_is_indexed_by_the_job_and_gives_the_films_of_the_named_one(
     tmp_path: Path,
 ) -> None:
-    from beam_jobs.job import plan_job
-    from beam_jobs.settings import Settings
-    from etl.phantoms import cbis_ddsm
-
+    named, nameless = tmp_path / "named", tmp_path / "nameless"
+    cbis_ddsm.write(named, 2, 0, layout="B", traps=False)
+    cbis_ddsm.write(nameless, 2, 0, layout="C", traps=False)
+    for number, folder in enumerate(sorted(p for p in nameless.iterdir() if p.is_dir())):
+        folder.rename(nameless / f"folder{number}")
     keys = []
-    for layout in ("B", "C"):
-        root = tmp_path / layout
-        cbis_ddsm.write(root, 2, 0, layout=layout, traps=False)
-        run = Settings(output=str(tmp_path / f"out{layout}"), releases=(("cbis_ddsm", str(root)),))
-        plan = plan_job(run)
+    for root in (named, nameless):
+        releases = (("cbis_ddsm", str(root)),)
+        plan = plan_job(Settings(output=str(tmp_path / "out"), releases=releases))
+        assert not plan.absents
         keys.append(sorted(p.film.film_key for task in plan.tasks for p in task.films))
     assert keys[0] == keys[1]
     assert keys[0]
+    assert list((tmp_path / "out/index/cbis_ddsm").glob("*.parquet"))
