@@ -85,11 +85,14 @@ def test_every_breast_lies_on_the_left_edge(
         columns = (image > 0).sum(axis=0)
         quarter = max(image.shape[1] // 4, 1)
         shares[film] = columns[:quarter].mean() / max(columns[-quarter:].mean(), 1)
-        assert columns[:3].max() > 0.3 * image.shape[0], film
-    assert {film for film, share in shares.items() if share < 1.2} == set()
+        # the films from 131 on have a black frame of a dozen pixels, which the crop may keep
+        assert columns[:14].max() > 0.3 * image.shape[0], film
+    filled = {film for film, row in rows.items() if row["breast_fraction"] > 0.9}
+    assert filled == {"mdb151", "mdb152"}  # the breast reaches beyond the film on every side
+    assert {film for film, share in shares.items() if share < 1.4} == filled
     turned = Counter((row["laterality"], row["orientation"]) for row in rows.values())
-    assert turned["L", "identity"] >= 79
-    assert turned["R", "hflip"] >= 79
+    assert turned["L", "identity"] == 80
+    assert turned["R", "hflip"] == 80
 
 
 def test_all_circle_centres_lie_on_kept_tissue(

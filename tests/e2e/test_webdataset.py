@@ -89,6 +89,8 @@ def test_readme_s_pandas_line_reads_the_manifest(folder: Path, corpus_root: Path
     version = schemas.open(str(corpus_root)).version
     line = re.sub(r"v-[0-9a-f]{12}", version, local)
     assert line != local
-    out = execute(f"import pandas as pd\nframe = {line}\nprint(len(frame), frame.columns[0])", folder)
+    out = execute(
+        f"import pandas as pd\nframe = {line}\nprint(len(frame), frame.columns[0])", folder
+    )
     rows = schemas.open(str(corpus_root)).table()
     assert out.split() == [str(rows.num_rows), "sample_id"]
