@@ -16,6 +16,7 @@ import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import google_crc32c
@@ -286,8 +287,9 @@ class _Maker:
 
     def _reject_row(self, film: Film, reject: Reject) -> dict[str, Any]:
         if self.private:
-            keys = (film.film_key, film.patient_key, *(ref.path for ref in film.files))
-            reject = child.with_detail(reject, keys)
+            paths = [PurePosixPath(ref.path) for ref in film.files]
+            names = [part for path in paths for part in (str(path), path.name, path.stem)]
+            reject = child.with_detail(reject, (film.film_key, film.patient_key, *names))
         return {
             "source": reject.source,
             "film_key": None if self.private else film.film_key,

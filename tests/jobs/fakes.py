@@ -174,7 +174,7 @@ def _sample(film: Film, spec: Spec, info: ReleaseInfo, data: bytes) -> Sample:
         row=row,
         lesions=(lesion,),
         image=hashlib.sha512(data).digest() * 8,
-        mask=b"mask" + data[:20],
+        mask=b"mask" + digest.encode(),
         thumbnail=hashlib.sha512(data).digest() * 8,
     )
 

@@ -294,3 +294,26 @@ def test_a_copy_without_any_film_is_a_version_without_samples(tmp_path: Path) ->
     counts = corpus.dataset.sources["alpha"].counts
     assert (counts.planned, counts.made, counts.absent) == (0, 0, 1)
     assert len(corpus.frame()) == 0
+
+
+def test_with_a_key_no_file_outside_of_private_holds_a_key_of_the_release(tmp_path: Path) -> None:
+    root = write_release(tmp_path / "alpha", 3, words={"P_2_1": "bad"})
+    (root / "table.csv").write_text("P_9/P_9_0.bin\n")
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"0123456789abcdef" * 2)
+    secret.chmod(0o600)
+    out = tmp_path / "out"
+    plain = run_job(settings(tmp_path / "plain", [f"alpha={root}"]))
+    keyed = run_job(settings(out, [f"alpha={root}"], pseudonym_key=str(secret)))
+    assert keyed.version != plain.version
+    for path in out.rglob("*"):
+        name = path.relative_to(out).as_posix()
+        if path.is_file() and not name.startswith("private/"):
+            data = path.read_bytes()
+            assert b"P_" not in (data if path.suffix != ".parquet" else _texts(path)), name
+    corpora = [schemas.open(str(folder)) for folder in (tmp_path / "plain", out)]
+    assert validate(corpora[1]) == []
+    splits = [sorted(corpus.frame()["split"]) for corpus in corpora]
+    assert splits[0] == splits[1]
+    with pytest.raises(UsageError, match="same --pseudonym-key"):
+        run_job(settings(out, [f"beta={write_release(tmp_path / 'beta', 1)}"]))
