@@ -13,6 +13,7 @@ A film's limits count from when a child takes it. Several threads may share one 
 from __future__ import annotations
 
 import atexit
+import itertools
 import multiprocessing
 import os
 import signal
@@ -46,6 +47,7 @@ WATCHDOG_MARGIN_S = 20.0
 """Seconds beyond the longest limit in flight without any film finishing: the pool hangs."""
 
 _POLL_S = 0.5
+_MOST_RENEWALS = 8
 _PRELOAD = ("beam_jobs.child", "cv2", "etl.pixels.standardise", "etl.sources")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -173,7 +175,14 @@ class Pool:
     def _settle(
         self, flight: _Flight[J], window: deque[_Flight[J]], function: Callable[[J], Any]
     ) -> Any:
-        while not self._landed(flight, window):
+        for attempt in itertools.count(1):
+            if self._landed(flight, window):
+                break
+            if attempt > _MOST_RENEWALS:
+                raise MammoError(
+                    f"child processes ended {attempt} times before they took a film: check the "
+                    "limits on processes and memory (ulimit -u, ulimit -v), or give fewer --workers"
+                )
             self._renew(flight.generation)
             for lost in (flight, *window):
                 if lost.generation != self._generation and not _has_verdict(lost.future):

@@ -116,7 +116,7 @@ def _pandas(table: pa.Table) -> pd.DataFrame:
 
 
 def open_corpus(location: str) -> Corpus:
-    """Open `OUT` (its newest version) or `OUT/v-<12 hex>`, local or gs://.
+    """Open `OUT` (its newest version), `OUT/v-<12 hex>` or `OUT/TAG`, local or gs://.
 
     Raises
     ------
@@ -128,6 +128,9 @@ def open_corpus(location: str) -> Corpus:
     root, version = (match["root"], match["version"]) if match else (text, None)
     store = open_store(root)
     if version is None:
+        tagged = _tagged(root)
+        if tagged is not None:
+            return tagged
         if store.stat(LATEST) is None:
             raise MammoError(
                 f"no corpus at {root}: the file {LATEST} is missing there; make one with "
@@ -137,3 +140,14 @@ def open_corpus(location: str) -> Corpus:
     if store.stat(f"{version}/dataset.json") is None:
         raise MammoError(f"no version {version} at {root}: it has no dataset.json")
     return Corpus(root=root, version=version)
+
+
+def _tagged(location: str) -> Corpus | None:
+    """Return what `OUT/TAG` means, None where the last part is no tag: `OUT/tags/TAG` has it."""
+    root, slash, tag = location.rpartition("/")
+    if not slash or not root or root.endswith("/"):
+        return None
+    store = open_store(root)
+    if store.stat(f"tags/{tag}") is None:
+        return None
+    return Corpus(root=root, version=store.read(f"tags/{tag}").decode().strip())

@@ -238,6 +238,8 @@ def test_base_none_carries_nothing_and_a_tag_names_a_version(tmp_path: Path) -> 
     both = run_job(settings(out, [f"beta={beta}"], base="only-alpha"))
     assert sorted(schemas.open(str(out)).dataset.sources) == ["alpha", "beta"]
     assert both.report["base"] == first.version
+    assert schemas.open(f"{out}/only-alpha").version == first.version
+    assert validate(schemas.open(f"{out}/only-alpha")) == []
     with pytest.raises(UsageError, match="no such version"):
         run_job(settings(out, [f"beta={beta}"], base="v-000000000000"))
 

@@ -11,8 +11,9 @@ import pytest
 
 from beam_jobs.child import Trouble
 from beam_jobs.pool import Pool
+from schemas.errors import MammoError
 from schemas.rejects import RejectReason
-from tests.jobs.faults import Fault, act
+from tests.jobs.faults import Fault, act, die
 
 SECONDS = 3.0
 
@@ -116,3 +117,15 @@ def test_no_more_jobs_are_taken_than_the_window_holds(pool: Pool) -> None:
     results = pool.run(act, jobs(), lambda _: SECONDS)
     for given, _ in enumerate(results, start=1):
         assert len(taken) - given <= pool.workers + 2
+
+
+def test_children_that_cannot_even_start_are_an_error_and_no_endless_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("beam_jobs.pool.prepare", die)
+    dead = Pool(1, margin_s=2)
+    try:
+        with pytest.raises(MammoError, match="give fewer --workers"):
+            run(dead, *good(1))
+    finally:
+        dead.stop()
