@@ -49,7 +49,7 @@ class Lesion:
     kind, pathology
         `mass` or `calcification`; `benign` or `malignant`.
     profile
-        float32, n x n, height above the surroundings in units of `contrast`: 1 in a mass, up to 1.7
+        float32, n x n, height above the surroundings in units of `contrast`: 1 in a mass, up to 2
         in a calcification.
     mask
         bool, n x n, the truth.
@@ -217,7 +217,7 @@ def _cluster(
     paint = np.where(canvas > 0, paint, 0).astype(np.uint8)
     haze = cv2.GaussianBlur(region, (0, 0), 0.06 * radius + 0.5)
     grains = cv2.GaussianBlur(_coverage(paint), (0, 0), max(0.12 * px_per_mm, 0.3))
-    profile = np.maximum(np.float32(0.5) * haze, np.float32(1.7) * grains)
+    profile = np.maximum(np.float32(0.8) * haze, np.float32(2.0) * grains)
     form = "cluster_linear" if pathology == "malignant" else "cluster_round"
     return Lesion(plan.kind, pathology, profile, region >= 0.5, form, plan.contrast)
 
