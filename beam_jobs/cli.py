@@ -27,6 +27,7 @@ app = App(
     help_format="rich",
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.command(validate)
 app.command(audit)

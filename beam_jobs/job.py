@@ -129,6 +129,8 @@ def _sentences() -> Iterator[None]:
     except MammoError:
         raise
     except Exception as error:
+        if any(isinstance(cause, KeyboardInterrupt) for cause in _chain(error)):
+            raise KeyboardInterrupt from None
         raised = list(_RAISED.finditer(_all_texts(error)))
         if not raised:
             raise
@@ -140,10 +142,12 @@ def _sentences() -> Iterator[None]:
         sys.stderr.flush()
 
 
-def _all_texts(error: BaseException | None) -> str:
-    texts = []
+def _all_texts(error: BaseException) -> str:
+    named = [f"{type(e).__module__}.{type(e).__name__}: {e}" for e in _chain(error)]
+    return "\n\n".join(reversed(named))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        name = f"{type(error).__module__}.{type(error).__name__}"
-        texts.append(f"{name}: {error}")
+        yield error
         error = error.__cause__ or error.__context__
-    return "\n\n".join(reversed(texts))
