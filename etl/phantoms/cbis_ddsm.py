@@ -8,6 +8,7 @@ numbers begin at P_90001, which the collection does not reach.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,15 @@ import numpy.typing as npt
 
 from etl.phantoms import cbis_layout, marks
 from etl.phantoms.anatomy import Patient, draw_patient
-from etl.phantoms.cbis_cases import KEY, SIDES, FilmCase, PatientCase, plan_patient, words
+from etl.phantoms.cbis_cases import (
+    KEY,
+    SIDES,
+    Abnormality,
+    FilmCase,
+    PatientCase,
+    plan_patient,
+    words,
+)
 from etl.phantoms.cbis_layout import LAYOUTS, Case, StoredFile
 from etl.phantoms.dicom import uid, write_secondary_capture
 from etl.phantoms.film import Film, draw_film
@@ -122,14 +131,8 @@ def draw(
     drawn: list[Drawn] = []
     taken: list[Site] = []
     for one in [*first, *later]:
-        stream = (*path, one.plan.kind, one.number)
-        lesion = add_lesion(
-            lambda purpose, stream=stream: generator(seed, *stream, purpose),  # type: ignore[misc]
-            film,
-            taken,
-            one.plan,
-            one.pathology,
-        )
+        streams = _streams(seed, (*path, one.plan.kind, one.number))
+        lesion = add_lesion(streams, film, taken, one.plan, one.pathology)
         if lesion is None:
             raise UsageError(
                 f"the phantom {case.key(film_case)} has no room for abnormality {one.number}; "
@@ -140,7 +143,11 @@ def draw(
     return film, own, len(drawn) - len(own)
 
 
-def _twin_abnormalities(case: PatientCase, film_case: FilmCase) -> list:  # type: ignore[type-arg]
+def _streams(seed: int, path: tuple[int | str, ...]) -> Callable[[str], np.random.Generator]:
+    return lambda purpose: generator(seed, *path, purpose)
+
+
+def _twin_abnormalities(case: PatientCase, film_case: FilmCase) -> list[Abnormality]:
     twin = next(other for other in case.films if case.key(other) == film_case.twin)
     return twin.abnormalities
 
