@@ -63,9 +63,19 @@ class AuditSettings:
         Largest Hamming distance of a candidate pair, of 256 bits.
     correlation
         Smallest correlation of two rank-transformed thumbnails that is one image.
+
+    Notes
+    -----
+    Calibrated on 160 MIAS films (6,320 pairs of one side and view). Strangers: 60 bits or more
+    (0.1 % 74, 1 % 86, median 114), correlation 0.967 or less; 17 pairs lie within 80 bits, the
+    closest of them at 0.963. Copies with the same crop, medians: rescaled, JPEG of quality 50,
+    noise, gamma 0.5 and 2 within 8 bits and above 0.999; window over 10-70 % of the range 48 bits
+    and 0.985, of which 74 % are found at 64 bits, 86 % at 80, 87 % at 90. Copies whose breast was
+    found anew correlate less (gamma 0.5: 0.976, window: 0.953, cropped by 5 %: 0.974), so a
+    half of those are missed: the audit reports what it finds and proves no absence.
     """
 
-    phash_bits: int = 64
+    phash_bits: int = 80
     correlation: float = 0.97
 
     def to_dict(self) -> dict[str, Any]:
