@@ -196,7 +196,7 @@ def test_copies_of_real_films_are_found_and_nothing_else(
     _say(capsys, f"{len(films)} real films, copied before the kernel", found)
     assert {name: found[name] for name in FOUND_ANYWAY if found[name] < 0.95} == {}
     assert found["mirrored"] >= 0.9  # but for a breast that fills the film, which has no side
-    assert np.mean(list(found.values())) >= 0.65
+    assert np.mean(list(found.values())) >= 0.75
 
 
 def _say(capsys: pytest.CaptureFixture[str], title: str, found: dict[str, float]) -> None:
