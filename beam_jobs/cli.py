@@ -6,7 +6,6 @@ command needs it: children of the pool import the entry point again, and `--help
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,7 +124,7 @@ def index(
     settings = Settings(
         output=output,
         releases=parse_releases(release),
-        workers=_children(workers),
+        workers=workers,
     )
     for key, count in index_job(settings, [*beam, f"--runner={runner}"]).items():
         print(f"{key}: {count} headers known" if count else f"{key}: this layout needs no index")
@@ -151,7 +150,7 @@ def plan(
     settings = Settings(
         output=output,
         releases=parse_releases(release),
-        workers=_children(workers),
+        workers=workers,
         pseudonym_key=pseudonym_key,
     )
     print_plan(plan_job(settings, [*beam, f"--runner={runner}"]), settings, sys.stdout)
@@ -217,7 +216,7 @@ def run(
             keep_background=keep_background,
             payload=payload,
         ),
-        workers=_children(workers),
+        workers=workers,
         base=base,
         tag=tag,
         pseudonym_key=pseudonym_key,
@@ -250,12 +249,6 @@ def phantoms(
     keys = None if sources == "all" else [key.strip() for key in sources.split(",")]
     for key, truth in write(output, keys, patients, seed).items():
         print(f"{output / key}: {len(truth.films)} films of {patients} patients")
-
-
-def _children(workers: int | None) -> int:
-    if workers is not None:
-        return workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -125,7 +125,7 @@ def write_part(settings: Settings, source: Source, files: Files) -> int:
         HeadJob(settings.root(source.RELEASE.key), tuple(files[start : start + FILES_PER_JOB]))
         for start in range(0, len(files), FILES_PER_JOB)
     ]
-    results = shared_pool(settings.workers, settings.memory_bytes).run(
+    results = shared_pool(settings.children, settings.memory_bytes).run(
         read_heads, jobs, lambda _: _SECONDS_PER_JOB
     )
     rows = list(_rows(jobs, results))

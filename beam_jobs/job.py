@@ -19,7 +19,7 @@ from beam_jobs.index import index_of
 from beam_jobs.planning import Plan, make_plan, write_plan
 from beam_jobs.progress import shown
 from beam_jobs.report import new_run, report_path
-from beam_jobs.runners import check_arguments, pipeline_options
+from beam_jobs.runners import check_arguments, pipeline_options, refuse_local_paths
 from beam_jobs.settings import Settings
 from beam_jobs.shard import known_receipts
 from schemas import errors
@@ -62,6 +62,7 @@ def index_job(settings: Settings, beam_arguments: Sequence[str] = ()) -> dict[st
 def plan_job(settings: Settings, beam_arguments: Sequence[str] = ()) -> Plan:
     """Make and write the plan of a job; no image is read, but for heads that an index needs."""
     check_arguments(beam_arguments)
+    refuse_local_paths(beam_arguments, [settings.output, *(root for _, root in settings.releases)])
     indexer = functools.partial(_index, tuple(beam_arguments))
 
     def index(release: Release, source: Source, settings: Settings) -> HeaderIndex:

@@ -84,7 +84,7 @@ class MakeShard(beam.DoFn):
         store = open_store(self.settings.output)
         task = load_task(store, self.plan, ref.row_group)
         outcome = Outcome(source=task.source, task_id=task.task_id, films=len(task.films))
-        pool = shared_pool(self.settings.workers, self.settings.memory_bytes)
+        pool = shared_pool(self.settings.children, self.settings.memory_bytes)
         task_begins(task.task_id)
         began = time.monotonic()
         try:

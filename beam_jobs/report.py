@@ -58,7 +58,7 @@ def write_report(draft: Draft, settings: Settings) -> None:
         "run": settings.run,
         "version": draft.version,
         "base": draft.base,
-        "workers": settings.workers,
+        "workers": settings.children,
         "spec": json.loads(settings.spec.key()),
         "finished": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "sources": {key: _figures(key, draft, dataset) for key in sorted(draft.sources)},

@@ -3,6 +3,8 @@
 - No runner named: Beam's own FnApiRunner, in this process, by its full name. The bare DirectRunner
   would first try to download a binary, and `multi_processing` hangs when a worker dies; our
   parallelism is the pool of children.
+- `DataflowRunner`: one process a machine with one pool, not one for each core; two tasks at a time,
+  so that the next shard's films are read while one ends.
 - `dask`: DaskRunner puts 128 elements into a partition unless told otherwise, so all tasks would
   run on one worker; and its workers may not have children unless they are no daemons.
 """
@@ -24,12 +26,16 @@ if TYPE_CHECKING:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-__all__ = ["check_arguments", "pipeline_options", "running"]
+__all__ = ["check_arguments", "pipeline_options", "refuse_local_paths", "running"]
 
 LOCAL = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
 _NAMES = {"local": LOCAL, "direct": LOCAL, "dask": DASK, "dataflow": "DataflowRunner"}
 _TASKS_PER_WORKER = 4
+_DATAFLOW = (
+    "--experiments=no_use_multiple_sdk_containers",
+    "--number_of_worker_harness_threads=2",
+)
 
 
 def pipeline_options(arguments: Sequence[str], tasks: int) -> PipelineOptions:
@@ -53,6 +59,8 @@ def pipeline_options(arguments: Sequence[str], tasks: int) -> PipelineOptions:
     _refuse_unknown(rest, runner)
     if runner == DASK:
         rest = [*rest, *_dask_arguments(rest, tasks)]
+    elif runner == _NAMES["dataflow"]:
+        rest = [*_DATAFLOW, *rest]
     options = PipelineOptions([*rest, f"--runner={runner}"])
     options.view_as(StandardOptions).streaming = False
     return options
@@ -85,6 +93,18 @@ def check_arguments(arguments: Sequence[str]) -> None:
     runner, rest = _runner(arguments)
     if rest:
         _refuse_unknown(rest, runner)
+
+
+def refuse_local_paths(arguments: Sequence[str], paths: Sequence[str]) -> None:
+    """Refuse folders of this machine for a runner whose workers are elsewhere: `UsageError`."""
+    if _runner(arguments)[0] != _NAMES["dataflow"]:
+        return
+    local = [path for path in paths if not path.startswith("gs://")]
+    if local:
+        raise UsageError(
+            f"--runner DataflowRunner cannot reach {local[0]}: its machines see gs:// only; copy "
+            "the release there, and give gs:// for --release and --output"
+        )
 
 
 def _runner(arguments: Sequence[str]) -> tuple[str, list[str]]:

@@ -22,6 +22,8 @@ class Settings:
         OUT: a local folder or gs:// prefix.
     releases
         (source key, root), sorted by key.
+    workers
+        Child processes in each worker process; None for one a core, wherever that is.
     base
         `LATEST`, a version, a tag, or `none`: whose other releases are carried over.
     pseudonym_key
@@ -39,7 +41,7 @@ class Settings:
     output: str
     releases: tuple[tuple[str, str], ...]
     spec: Spec = field(default_factory=Spec)
-    workers: int = 1
+    workers: int | None = None
     base: str = "LATEST"
     tag: str | None = None
     pseudonym_key: str | None = None
@@ -52,13 +54,22 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what no job can do: `UsageError`."""
-        if self.workers < 1:
+        if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers is {self.workers}: give at least 1")
         if self.tag is not None and not _is_name(self.tag):
             raise UsageError(
                 f"--tag is {self.tag!r}: use letters, digits, dots, dashes and underscores, and "
                 "begin with a letter"
             )
+
+    @property
+    def children(self) -> int:
+        """Child processes on this machine."""
+        if self.workers is not None:
+            return self.workers
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
 
     def root(self, source: str) -> str:
         """Return where this source's release lies."""

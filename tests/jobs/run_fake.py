@@ -19,7 +19,7 @@ def settings(output: object, releases: list[str], **more: Any) -> Settings:
         releases=parse_releases(releases),
         registry=REGISTRY,
         kernel=KERNEL,
-        **more,
+        **{"workers": 1, **more},
     )
 
 

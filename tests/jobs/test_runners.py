@@ -182,7 +182,12 @@ def test_a_dataflow_job_is_submitted_with_its_steps_and_without_pixels(
         "--sdk_container_image=example.invalid/mammo:1",
         "--max_num_workers=7",
     ]
-    run = settings(f"{gcs}/corpus", [f"alpha={release}"], workers=4)
+    with pytest.raises(UsageError, match="its machines see gs:// only"):
+        job.run_job(settings(f"{gcs}/corpus", [f"alpha={release}"]), arguments)
+    store = open_store(gcs)
+    for path in release.rglob("*.bin"):
+        store.create(f"alpha/{path.relative_to(release).as_posix()}", path.read_bytes())
+    run = settings(f"{gcs}/corpus", [f"alpha={gcs}/alpha"], workers=4)
     # the stub says that the job is done, and has done nothing
     with pytest.raises(MammoError, match="no version was published"):
         job.run_job(run, arguments)
@@ -192,7 +197,7 @@ def test_a_dataflow_job_is_submitted_with_its_steps_and_without_pixels(
     images = [image["containerImage"] for image in pool["sdkHarnessContainerImages"]]
     assert images == ["example.invalid/mammo:1"]
     assert pool["autoscalingSettings"]["maxNumWorkers"] == 7
-    store = open_store(gcs)
+    assert "no_use_multiple_sdk_containers" in body["environment"]["experiments"]
     [staged] = [e.path for e in store.list("staging/") if e.path.endswith("pipeline.pb")]
     graph = beam_runner_api_pb2.Pipeline.FromString(store.read(staged))
     names = [t.unique_name for t in graph.components.transforms.values()]
