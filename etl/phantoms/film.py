@@ -103,12 +103,20 @@ def _tissue(
     texture = power_law(shape, rng, px_per_mm)
     gland = _gland(rng, patient, outline, shape, px_per_mm)
     lines = strands(shape, rng, px_per_mm)
-    body = patient.fat + (0.18 + 0.08 * patient.density) * gland
-    body = body + texture * (0.032 + 0.010 * gland) + lines * (0.03 + 0.02 * gland)
+    body = patient.fat + (0.16 + 0.08 * patient.density) * gland
+    body = body + 0.05 * _clouds(rng, shape, px_per_mm)
+    body = body + texture * (0.030 + 0.008 * gland) + lines * (0.03 + 0.02 * gland)
     tissue = thickness * body + 0.04 * np.exp(-(((depth - 1.0) / 0.6) ** 2))
     muscle = _muscle_weight(outline, shape[1], px_per_mm)
     tissue = tissue * (1 - muscle) + muscle * (0.76 + 0.03 * texture)
     return _shoulder(tissue.astype(np.float32))
+
+
+def _clouds(rng: np.random.Generator, shape: tuple[int, int], px_per_mm: float) -> FloatImage:
+    """Draw the soft shading of overlapping tissue, mean 0, standard deviation about 1."""
+    small = (shape[0] // 4 + 1, shape[1] // 4 + 1)
+    field = power_law(small, rng, px_per_mm / 4, exponent=6.0, longest_mm=32.0)
+    return np.asarray(cv2.resize(field, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _gland(

@@ -3,9 +3,9 @@
 A bright blob that is simply added raises the mean, the spread and the maximum of its film and of
 its patch, and a network learns those instead of the lesion. Here the coarse texture of a disc is
 taken out, the lesion's profile is put in its place over the fine texture, and the result is scaled
-so that mean and standard deviation of the lesion's box are what they were, within the extremes of
-the disc. A box, a patch or a film then has the same brightness, spread and range with a lesion and
-without, with a benign and with a malignant one.
+so that mean and standard deviation of the lesion's box are nearly what they were (`BOLD`,
+`BRIGHT`), within the extremes of the disc. A box, a patch or a film then has the same brightness,
+spread and range with a lesion and without, with a benign and with a malignant one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ __all__ = ["REACH", "Site", "allowed", "find_site", "insert"]
 
 REACH = 1.75
 """Radius of the disc that is redrawn, in radii of the lesion's enclosing circle."""
+
+BOLD, BRIGHT = 1.15, 0.15
+"""Spread of a lesion's box in terms of what it was, and its rise in old spreads: a little above
+what the box had, which is lost among the differences between boxes of healthy tissue."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
 def _fair_scale(
     old: FloatImage, score: FloatImage, rim: FloatImage, box: tuple[slice, slice]
 ) -> tuple[float, float]:
-    """Return gain and offset of the score that keep mean and spread of the lesion's box.
+    """Return gain and offset of the score that hold mean and spread of the lesion's box.
 
     With weight w (`rim`), the new box is old (1 - w) + w (gain score + offset); its mean fixes the
     offset, and its variance is then a quadratic in the gain.
@@ -140,10 +144,11 @@ def _fair_scale(
     was, w = old[box].astype(np.float64), rim[box].astype(np.float64)
     scored = w * score[box]
     kept = was * (1 - w)
-    fixed = kept + w * ((was.mean() - kept.mean()) / w.mean())
+    mean = was.mean() + BRIGHT * was.std()
+    fixed = kept + w * ((mean - kept.mean()) / w.mean())
     moving = scored - w * (scored.mean() / w.mean())
     a, b = moving.var(), ((fixed - fixed.mean()) * moving).mean()
-    c = fixed.var() - was.var()
+    c = fixed.var() - (BOLD * was.std()) ** 2
     gain = (-b + np.sqrt(max(b * b - a * c, 0.0))) / a
-    offset = (was.mean() - kept.mean() - gain * scored.mean()) / w.mean()
+    offset = (mean - kept.mean() - gain * scored.mean()) / w.mean()
     return float(gain), float(offset)

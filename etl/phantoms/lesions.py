@@ -70,7 +70,7 @@ class Lesion:
 def draw_plan(rng: np.random.Generator, kind: str | None = None) -> Plan:
     """Draw kind, size and contrast of one lesion."""
     chosen = kind or ("mass" if rng.uniform() < 0.75 else "calcification")
-    radius = float(np.exp(rng.uniform(np.log(4.0), np.log(12.0))))
+    radius = float(np.exp(rng.uniform(np.log(4.5), np.log(12.0))))
     return Plan(chosen, radius, float(rng.uniform(3.5, 5.5)))
 
 
