@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml uv.lock requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv || true
 	if $(BIN)/python -m uv --version >/dev/null 2>&1; then \
-	  VIRTUAL_ENV=$(VENV) $(BIN)/python -m uv sync --active --inexact --frozen $(EXTRAS); \
+	  VIRTUAL_ENV=$(VENV) $(BIN)/python -m uv sync --active --inexact --frozen --compile-bytecode $(EXTRAS); \
 	else \
 	  $(BIN)/python -m pip install --require-hashes -r requirements.lock && \
 	  $(BIN)/python -m pip install --no-deps -e .; \

@@ -194,10 +194,11 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
 
 
 def _refuse_imbalance(source: str, counts: SourceCounts) -> None:
-    if counts.planned != counts.made + counts.rejected:
+    if counts.planned != counts.made + counts.rejected + counts.absent:
         raise MammoError(
-            f"{source}: {counts.planned} films were planned, {counts.made} made and "
-            f"{counts.rejected} rejected; no version was published, because nothing may disappear"
+            f"{source}: {counts.planned} films were planned, {counts.made} made, {counts.rejected} "
+            f"rejected and {counts.absent} absent; no version was published, because nothing may "
+            "disappear"
         )
 
 

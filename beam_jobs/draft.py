@@ -134,7 +134,7 @@ def reconcile(outcomes: Iterable[Outcome], settings: Settings, plan: str) -> Dra
         sources[key] = SourceDraft(
             receipts=tuple(sorted(outcome.receipt for outcome in mine)),
             digest=_digest(mine, extra, settings),
-            planned=sum(o.films for o in mine) + sum(row["source"] == key for row in rejects),
+            planned=sum(o.films for o in mine) + len(extra),
         )
     latest = pointer(store, LATEST)
     base = base_of(store, settings.base)

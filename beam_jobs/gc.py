@@ -32,7 +32,7 @@ def find_garbage(store: Store) -> list[Garbage]:
     written, left-over temporary files, and plans. Index files, runs, cards and join tables stay.
     A job that is running now may still need what this lists: run it when none is.
     """
-    entries = [*store.list(), *store.list(".tmp")]
+    entries = [*store.list(), *store.list(".tmp/")]
     versions = {match["version"] for e in entries if (match := _DATASET.match(e.path))}
     needed = _needed(store, sorted(versions))
     return sorted(_garbage(entries, versions, needed), key=lambda item: item.path)
@@ -61,7 +61,7 @@ def _why(path: str, versions: set[str], needed: set[str]) -> str | None:
         return None
     if path.startswith(".tmp/"):
         return "left by a job that was killed"
-    if path.startswith("plans/"):
+    if path.startswith(("plans/", "private/plans/")):
         return "a plan; the next run writes its own"
     if path.startswith("shards/") and path not in needed:
         return "no version names it"

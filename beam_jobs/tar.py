@@ -18,8 +18,7 @@ _LONGEST_NAME = 100
 class TarWriter:
     """Write a USTAR archive: fixed headers, no PAX records, digests of the whole while writing.
 
-    Headers come from `tarfile`; the members' data are written in one piece, which takes a quarter
-    of the time of `TarFile.addfile`. Byte for byte the file is the one that `tarfile` would write.
+    Headers come from `tarfile`, and byte for byte the file is the one that `tarfile` would write.
 
     Attributes
     ----------

@@ -121,8 +121,9 @@ def _count_problems(
     absent = Counter(corpus.absent()["source"])
     for source, summary in corpus.dataset.sources.items():
         counts = summary.counts
-        if counts.planned != counts.made + counts.rejected:
-            yield Problem(source, f"planned {counts.planned} is not made + rejected ({counts})")
+        if counts.planned != counts.made + counts.rejected + counts.absent:
+            what = f"planned {counts.planned} is not made + rejected + absent ({counts})"
+            yield Problem(source, what)
         pairs = {
             "made": (counts.made, made[source]),
             "rejected": (counts.rejected, rejected[source]),

@@ -24,7 +24,7 @@ class _Frozen(BaseModel):
 
 
 class SourceCounts(_Frozen):
-    """planned = made + rejected; absent films were never planned."""
+    """planned = made + rejected + absent: every film that the release speaks of."""
 
     planned: int
     made: int

@@ -324,7 +324,10 @@ DAMAGE: dict[str, tuple[Callable[[Corpus], object], str]] = {
         lambda c: edit_dataset(c, patients=1),
         r"dataset\.json says 1 patients, the tables have 6",
     ),
-    "balance": (lambda c: edit_dataset(c, planned=99), r"planned 99 is not made \+ rejected"),
+    "balance": (
+        lambda c: edit_dataset(c, planned=99),
+        r"planned 99 is not made \+ rejected \+ absent",
+    ),
     "lesion moved": (
         lambda c: edit(c, "lesions", shifted),
         "KEY.json and the tables differ in lesions",
