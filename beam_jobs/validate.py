@@ -8,6 +8,7 @@ and grey levels compared with the row, and every mask is drawn again from the le
 from __future__ import annotations
 
 import json
+import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ from schemas.vocabulary import Annotation
 __all__ = ["Problem", "validate"]
 
 Row = Mapping[str, Any]
+PAYLOADS = ("png", "jxl")
 _READERS = 4
 
 
@@ -176,25 +178,39 @@ def _sample_problems(
 
 
 def _member_problems(corpus: Corpus, row: Row, lesions: list[Row], deep: bool) -> Iterator[str]:
-    read = corpus.store.read_range
-    image = read(row["shard"], row["image_offset"], row["image_size"])
-    if google_crc32c.value(image) != row["image_crc32c"]:
-        yield "the image's bytes do not have the manifest's CRC32C"
-        return
+    image = _member(corpus, row, "image", PAYLOADS)
     mask = None
     if row["mask_offset"] is not None:
-        mask = read(row["shard"], row["mask_offset"], row["mask_size"])
-        if google_crc32c.value(mask) != row["mask_crc32c"]:
-            yield "the mask's bytes do not have the manifest's CRC32C"
-            return
+        mask = _member(corpus, row, "mask", ("mask.png",))
     if (mask is None) != (row["annotation"] == Annotation.NONE):
         state = "absent" if mask is None else "there"
         yield f"annotation is {row['annotation']!r} and the mask is {state}"
-    facts = read(row["shard"], row["json_offset"], row["json_size"])
+    facts = _member(corpus, row, "json", ("json",))
     if facts != _expected_json(row, lesions):
         yield f"KEY.json and the tables differ in {_differing(facts, row, lesions)}"
     if deep:
         yield from _pixel_problems(row, lesions, image, mask)
+
+
+def _member(corpus: Corpus, row: Row, part: str, endings: tuple[str, ...]) -> bytes:
+    """Return a member's bytes; `MammoError` where the tar holds something else there."""
+    start = row[f"{part}_offset"] - tarfile.BLOCKSIZE
+    size = row[f"{part}_size"] + tarfile.BLOCKSIZE
+    if start < 0:
+        raise MammoError(f"{part}_offset is {row[f'{part}_offset']}, before any member can begin")
+    found = corpus.store.read_range(row["shard"], start, size)
+    head, data = found[: tarfile.BLOCKSIZE], found[tarfile.BLOCKSIZE :]
+    try:
+        member = tarfile.TarInfo.frombuf(head, tarfile.ENCODING, "strict")
+    except (tarfile.TarError, UnicodeDecodeError) as error:
+        raise MammoError(f"no member begins where the manifest says that its {part} is") from error
+    if member.name not in {f"{row['sample_id']}.{ending}" for ending in endings}:
+        raise MammoError(f"the manifest's place of its {part} is that of {member.name}")
+    if member.size != len(data):
+        raise MammoError(f"{part}_size is {len(data)}, the tar says {member.size}")
+    if part != "json" and google_crc32c.value(data) != row[f"{part}_crc32c"]:
+        raise MammoError(f"the {part}'s bytes do not have the manifest's CRC32C")
+    return data
 
 
 def _facts(row: Row) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,11 @@ def swap(rows: Rows, member: str) -> None:
         first[key], second[key] = second[key], first[key]
 
 
+def move(row: dict[str, Any]) -> None:
+    """Let a row point a few bytes beside its image."""
+    row["image_offset"] += 7
+
+
 def redraw(corpus: Corpus) -> None:
     """Replace a mask by one that lies ten pixels lower, consistent in every checksum."""
     [row, *_] = corpus.table("mask_offset IS NOT NULL").to_pylist()
@@ -287,11 +293,14 @@ def redraw(corpus: Corpus) -> None:
     stored = old[row["mask_offset"] : row["mask_offset"] + row["mask_size"]]
     mask = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_UNCHANGED)
     new = cv2.imencode(".png", np.roll(mask, 10, axis=0))[1].tobytes()
-    path.write_bytes(old + new)
+    member = tarfile.TarInfo(f"{row['sample_id']}.mask.png")
+    member.size = len(new)
+    head = member.tobuf(tarfile.USTAR_FORMAT)
+    path.write_bytes(old + head + new)
 
     def point_there(rows: Rows) -> None:
         [mine] = [one for one in rows if one["sample_id"] == row["sample_id"]]
-        mine["mask_offset"], mine["mask_size"] = len(old), len(new)
+        mine["mask_offset"], mine["mask_size"] = len(old + head), len(new)
         mine["mask_crc32c"] = google_crc32c.value(new)
 
     edit(corpus, "manifest", point_there)
@@ -308,6 +317,18 @@ def leak(rows: Rows) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Corpus], object], str]] = {
+    "image of another": (
+        lambda c: edit(c, "manifest", lambda rows: swap(rows, "image")),
+        r"the manifest's place of its image is that of \S+\.png",
+    ),
+    "mask of another": (
+        lambda c: edit(c, "manifest", lambda rows: swap(rows, "mask")),
+        r"the manifest's place of its mask is that of \S+\.mask\.png",
+    ),
+    "place between members": (
+        lambda c: edit(c, "manifest", lambda rows: move(rows[0])),
+        "no member begins where the manifest says that its image is",
+    ),
     "image byte": (lambda c: flip(c, "image"), "the image's bytes do not have the manifest's CRC"),
     "mask byte": (lambda c: flip(c, "mask"), "the mask's bytes do not have the manifest's CRC"),
     "json byte": (lambda c: flip(c, "json"), "KEY.json and the tables differ in"),
@@ -368,14 +389,6 @@ DAMAGE: dict[str, tuple[Callable[[Corpus], object], str]] = {
     ),
 }
 DEEP: dict[str, tuple[Callable[[Corpus], object], str]] = {
-    "image of another": (
-        lambda c: edit(c, "manifest", lambda rows: swap(rows, "image")),
-        r"the image is uint16 \(\d+, \d+\), the manifest says uint16",
-    ),
-    "mask of another": (
-        lambda c: edit(c, "manifest", lambda rows: swap(rows, "mask")),
-        r"the mask is \(\d+, \d+\), the image",
-    ),
     "mask drawn elsewhere": (redraw, r"drawn again from the lesions table, \d+ pixels"),
 }
 
