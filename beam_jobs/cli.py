@@ -235,6 +235,9 @@ def phantoms(
     sources: Annotated[str, Parameter(help="Keys, separated by commas, or `all`.")] = "all",
     patients: int = 8,
     seed: int = 0,
+    clean: Annotated[
+        bool, Parameter(negative=(), help="Without swapped, damaged and missing files.")
+    ] = False,
 ) -> None:
     """Draw releases in their true layout, with lesions whose truth is known.
 
@@ -247,7 +250,7 @@ def phantoms(
     from etl.phantoms import write
 
     keys = None if sources == "all" else [key.strip() for key in sources.split(",")]
-    for key, truth in write(output, keys, patients, seed).items():
+    for key, truth in write(output, keys, patients, seed, traps=not clean).items():
         print(f"{output / key}: {len(truth.films)} films of {patients} patients")
 
 

@@ -83,6 +83,9 @@ class SegmentConfig(StageConfig):
     )
     region_weight: float = Field(default=1.0, ge=0, description="weight of the overlap loss")
     pixel_weight: float = Field(default=1.0, ge=0, description="weight of the cross-entropy")
+    lesion_pixel_weight: float = Field(
+        default=1.0, ge=1, description="times that a lesion's pixel counts in the cross-entropy"
+    )
     focal_gamma: float = Field(
         default=0.0, ge=0, description="focus of the cross-entropy; 0 is none"
     )
@@ -140,18 +143,18 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "checkpoint_every": 50,
         },
         "pretrain_classifier": {
-            "epochs": 8,
+            "epochs": 14,
             "batch_size": 16,
             "patch_mm": 28.0,
             "patch_px": 64,
-            "validate_every": 4,
+            "validate_every": 7,
             "checkpoint_every": 50,
             "draws_per_epoch": 512,
         },
     },
     "small": {
         "segment": {
-            "epochs": 20,
+            "epochs": 10,
             "batch_size": 8,
             "learning_rate": 2e-3,
             "tile_height": 192,
@@ -160,7 +163,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "tiles_per_film": 2,
             "lesion_tile_share": 0.9,
             "lesion_film_share": 0.7,
-            "validate_every": 4,
+            "validate_every": 5,
         },
         "pretrain_classifier": {
             "epochs": 12,

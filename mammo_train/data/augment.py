@@ -2,8 +2,8 @@
 
 Nothing is stored and nothing is shared between draws, so a draw looks the same in any worker. A
 film keeps its chest wall on the left (the corpus promises it, inference sees it), so films are
-flipped top to bottom only; patches may be flipped both ways. Angles stay within what positioning
-produces; grey levels change by gamma, contrast and noise.
+flipped top to bottom only, and their angles stay within what positioning produces; a patch has no
+up, so it is turned and flipped any way. Grey levels change by gamma, contrast and noise.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Augmentation:
 
 
 FILM_AUGMENTATION = Augmentation()
-PATCH_AUGMENTATION = Augmentation(flip_columns=True)
+PATCH_AUGMENTATION = Augmentation(rotate_deg=180.0, shift=0.1, flip_columns=True)
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,7 @@ class SegmentStage:
             region_weight=self.config.region_weight,
             pixel_weight=self.config.pixel_weight,
             gamma=self.config.focal_gamma,
+            lesion_weight=self.config.lesion_pixel_weight,
         )
 
     def validate(self, model: nn.Module, runtime: Runtime) -> Mapping[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -88,7 +89,9 @@ def batch(seed: int = 0, lesion: float = 0.1) -> tuple[torch.Tensor, torch.Tenso
     return logits, target, torch.ones(3)
 
 
-def slow_loss(logits: np.ndarray, target: np.ndarray, kind: str, gamma: float) -> float:
+def slow_loss(
+    logits: np.ndarray, target: np.ndarray, kind: str, gamma: float, lesion: float
+) -> float:
     overlap = predicted = truth = entropy = 0.0
     pixels = 0
     for z, t in zip(logits.ravel().tolist(), target.ravel().tolist(), strict=True):
@@ -98,7 +101,7 @@ def slow_loss(logits: np.ndarray, target: np.ndarray, kind: str, gamma: float) -
         overlap += p * t
         predicted += p
         truth += t
-        entropy -= (1 - p) ** gamma * np.log(p) if t else p**gamma * np.log(1 - p)
+        entropy -= lesion * (1 - p) ** gamma * np.log(p) if t else p**gamma * np.log(1 - p)
         pixels += 1
     if kind == "dice":
         region = 1 - (2 * overlap + 1) / (predicted + truth + 1)
@@ -108,12 +111,14 @@ def slow_loss(logits: np.ndarray, target: np.ndarray, kind: str, gamma: float) -
 
 
 @pytest.mark.parametrize("kind", ["dice", "iou"])
-@pytest.mark.parametrize("gamma", [0.0, 2.0])
-def test_loss_equals_the_sum_written_out_pixel_by_pixel(kind: str, gamma: float) -> None:
+@pytest.mark.parametrize(("gamma", "lesion"), [(0.0, 1.0), (2.0, 1.0), (0.0, 10.0)])
+def test_loss_equals_the_sum_written_out_pixel_by_pixel(
+    kind: Literal["dice", "iou"], gamma: float, lesion: float
+) -> None:
     logits, target, weight = batch()
     target[0, 0, :3] = IGNORE
-    got = segmentation_loss(logits, target, weight, region=kind, gamma=gamma)  # type: ignore[arg-type]
-    want = slow_loss(logits.double().numpy(), target.numpy(), kind, gamma)
+    got = segmentation_loss(logits, target, weight, region=kind, gamma=gamma, lesion_weight=lesion)
+    want = slow_loss(logits.double().numpy(), target.numpy(), kind, gamma, lesion)
     assert float(got) == pytest.approx(want, rel=1e-5)
 
 
