@@ -30,6 +30,9 @@ __all__ = ["FilmJob", "Trouble", "Unread", "digest", "imported", "make", "prepar
 ALARM_MARGIN_S = 10
 """Seconds past its limit after which the operating system ends a child that nobody watches."""
 
+_memory_bytes = 0
+"""What `prepare` was given; a child's own."""
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP = 1 << 30
 _CV2_NO_MEMORY = -4
@@ -85,10 +88,14 @@ def _store(root: str) -> Store:
 def prepare(memory_bytes: int) -> None:
     """Set a fresh child up: limits, an allocator that keeps its pages, one thread a library.
 
-    Without `mallopt` glibc returns each film's arrays to the system and faults them in again,
-    which costs 8-13 % of the time.
+    The limit counts from what the child holds already: which modules its fork server has imported
+    must not decide what becomes a reject. Without `mallopt` glibc returns each film's arrays to the
+    system and faults them in again, which costs 8-13 % of the time.
     """
-    for kind, wanted in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CORE, 0)):
+    global _memory_bytes
+    _memory_bytes = memory_bytes
+    space = memory_bytes + _address_space()
+    for kind, wanted in ((resource.RLIMIT_AS, space), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(kind, (limit, hard))
@@ -128,8 +135,16 @@ def run_guarded(function: Callable[[Any], Any], job: Any, seconds: float) -> Any
 
 
 def _no_memory() -> Trouble:
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0] / (1 << 30)
+    limit = _memory_bytes / (1 << 30)
     return Trouble(RejectReason.MEMORY, f"more than the {limit:.1f} GiB that a child may use")
+
+
+def _address_space() -> int:
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 def _one_line(error: BaseException) -> str:

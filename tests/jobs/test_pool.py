@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -129,3 +131,23 @@ def test_children_that_cannot_even_start_are_an_error_and_no_endless_loop(
             run(dead, *good(1))
     finally:
         dead.stop()
+
+
+LIMITED = """
+import mmap
+from beam_jobs.child import prepare
+held = mmap.mmap(-1, 3 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE)
+prepare(1 << 30)
+bytearray(256 << 20)
+try:
+    bytearray(2 << 30)
+except MemoryError:
+    print("limited")
+"""
+
+
+def test_the_memory_limit_counts_from_what_the_child_holds_already() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "limited"
