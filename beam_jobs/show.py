@@ -82,7 +82,7 @@ def contact_sheet(
         raise UsageError(f"no sample matches --where {where!r}: try `schemas.open(...).frame()`")
     lesions: dict[str, list[Row]] = defaultdict(list)
     for lesion in corpus.lesions().to_dict("records"):
-        lesions[str(lesion["sample_id"])].append(lesion)
+        lesions[str(lesion["sample_id"])].append({str(key): lesion[key] for key in lesion})
     tiles = []
     for row in rows:
         marks = lesions[row["sample_id"]]
