@@ -39,7 +39,7 @@ def report(once: Once) -> Path:
         command("phantoms", "--output", releases, "--patients", PATIENTS, "--seed", 5, "--clean")
         run(corpus, releases)
         place = ("--data", corpus, "--work", work)
-        train("run", *place, "--preset", "smoke", "--workers", 0)
+        train("run", *place, "--preset", "smoke", "--workers", 0, "--precision", "fp32")
         (out / "said.txt").write_text(train("evaluate", *place, "--output", out / "report"))
 
     return once("learning", learn)
