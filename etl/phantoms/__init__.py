@@ -8,24 +8,31 @@ begins with the files of the smaller one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from etl.phantoms import cbis_ddsm, mias
 from etl.phantoms.truth import Truth
 from schemas.errors import UsageError
 
-__all__ = ["WRITERS", "Truth", "Writer", "write"]
+__all__ = ["WRITERS", "Truth", "Writer", "write", "writer"]
 
 
 Writer = Callable[..., Truth]
 """`writer(root, patients, seed, **options)` writes a release into `root`, its truth beside it."""
 
-WRITERS: dict[str, Writer] = {
-    "cbis_ddsm": cbis_ddsm.write,
-    "mias": mias.write,
+WRITERS: dict[str, str] = {
+    "cbis_ddsm": "etl.phantoms.cbis_ddsm",
+    "mias": "etl.phantoms.mias",
 }
-"""Release key to its writer."""
+"""Release key to the module whose `write` is its writer; imported when it is asked for."""
+
+
+def writer(key: str) -> Writer:
+    """Return the writer of a release; `UsageError` where there is none."""
+    if key not in WRITERS:
+        raise UsageError(f"no phantom writer for {key!r}; there are {', '.join(WRITERS)}")
+    return cast("Writer", import_module(WRITERS[key]).write)
 
 
 def write(
@@ -63,7 +70,7 @@ def write(
     ['mdb001', 'mdb002']
     """
     keys = list(WRITERS) if sources is None else list(sources)
-    for key in keys:
-        if key not in WRITERS:
-            raise UsageError(f"no phantom writer for {key!r}; there are {', '.join(WRITERS)}")
-    return {key: WRITERS[key](Path(root) / key, patients, seed, **options) for key in keys}
+    writers = {key: writer(key) for key in keys}
+    return {
+        key: write(Path(root) / key, patients, seed, **options) for key, write in writers.items()
+    }

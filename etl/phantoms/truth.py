@@ -23,7 +23,7 @@ from schemas.errors import StoreError
 __all__ = ["FilmTruth", "LesionTruth", "Truth", "box_of"]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LesionTruth:
     """One drawn lesion, or one that the table names without drawing it.
 
@@ -50,7 +50,11 @@ class LesionTruth:
     circle
         x, y (counted from the bottom), radius as written in a MIAS table.
     geometry
-        What the release gives a reader: `mask`, `circle` or None.
+        What the release gives a reader: a word of `schemas.vocabulary.GeometryKind`, or None.
+    outline
+        The shape that a perfect reader of the release would draw, where it gives no mask:
+        `values` (circle: x, y, r; ellipse: x, y, rx, ry, degrees; box: x0, y0, x1, y1; point:
+        x, y) or `rings`, in pixels of the film file, corner coordinates, boxes half-open.
     trap
         Why the release's geometry is missing or odd, or None.
     files
@@ -68,11 +72,12 @@ class LesionTruth:
     area: int = 0
     circle: list[int] | None = None
     geometry: str | None = None
+    outline: dict[str, Any] | None = None
     trap: str | None = None
     files: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FilmTruth:
     """One film of the release, whether or not its file can be read.
 
@@ -96,8 +101,16 @@ class FilmTruth:
         `sample`, `reject` or `absent`, and why.
     twin_of
         film_key of the same film in the other folder.
-    density
-        The release's own word.
+    modality, frame_kind, frame
+        Words of the vocabulary; the frame or slice that the sample shows, counted from 0.
+    birads, age
+        As the corpus must have them.
+    density, density_letter
+        The release's own word; A to D where it is one of BI-RADS.
+    exam, pair
+        Examination as the release writes it; films of one exposure share `pair`.
+    upside_down
+        The stored pixels are turned by 180 degrees.
     nipple, skin
         Tip of the nipple; points on the skin line.
     breast_mask
@@ -112,19 +125,28 @@ class FilmTruth:
     path: str
     patient: str
     side: str
-    view: str
-    official_split: str | None
-    patient_split: str | None
+    view: str | None
+    official_split: str | None = None
+    patient_split: str | None = None
     rows: int
     columns: int
     pathology: str
     label_basis: str
     annotation: str
-    density: str
-    nipple: list[float]
-    skin: list[list[float]]
-    breast_mask: str
-    px_per_mm: float
+    modality: str | None = None
+    frame_kind: str = "image"
+    frame: int | None = None
+    birads: str | None = None
+    density: str | None = None
+    density_letter: str | None = None
+    exam: str | None = None
+    pair: str | None = None
+    age: int | None = None
+    upside_down: bool = False
+    nipple: list[float] | None = None
+    skin: list[list[float]] = field(default_factory=list)
+    breast_mask: str | None = None
+    px_per_mm: float | None = None
     lesions: list[LesionTruth] = field(default_factory=list)
     expect: str = "sample"
     reason: str | None = None

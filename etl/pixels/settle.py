@@ -1,4 +1,4 @@
-"""What the release drew, in native pixels: frames turned, masks told from crops, shapes clipped.
+"""What the release drew, in native pixels: masks told from crops, shapes clipped.
 
 CBIS-DDSM names a mask and a crop for each lesion and often swaps them, so the two are told apart by
 content: a mask is two-valued and of the film's size, a crop is a smaller patch of many grey levels.
@@ -21,9 +21,9 @@ from etl.pixels.trace import trace
 from schemas.columns import rounded
 from schemas.errors import ContentError
 from schemas.film import FileRef, Film, FilmLesion, Ring
-from schemas.vocabulary import GeometryFrame, GeometryKind, LesionFlag, Orientation, QualityFlag
+from schemas.vocabulary import GeometryKind, LesionFlag, QualityFlag
 
-__all__ = ["Settled", "settle_frame", "settle_lesion"]
+__all__ = ["Settled", "settle_lesion"]
 
 _ASPECT = 0.01
 """Masks whose aspect ratio agrees within this are the film's, at another size."""
@@ -79,22 +79,6 @@ class Settled:
             flags=self.flags | {LesionFlag.SUSPECT},
             film_flags=self.film_flags | {QualityFlag.GEOMETRY_SUSPECT},
         )
-
-
-def settle_frame(film: Film, size: Size) -> tuple[Film, Orientation]:
-    """Return the film with native geometry, and how its picture is turned to hang upright."""
-    return _FRAMES[film.geometry_frame](film, size)
-
-
-def _native(film: Film, size: Size) -> tuple[Film, Orientation]:
-    del size
-    return film, Orientation.IDENTITY
-
-
-_FRAMES: dict[GeometryFrame, Callable[[Film, Size], tuple[Film, Orientation]]] = {
-    GeometryFrame.NATIVE: _native,
-}
-"""One rule for each frame in which a release gives coordinates, cited where it is defined."""
 
 
 def settle_lesion(film: Film, lesion: FilmLesion, read: Read, size: Size) -> Settled:

@@ -19,10 +19,11 @@ from etl.fingerprint import phash, sha256, thumbnail
 from etl.pixels.arrange import keep, place, warped
 from etl.pixels.decode import Picture, load
 from etl.pixels.encode import encode_image, encode_mask
+from etl.pixels.frames import settle_frame
 from etl.pixels.labels import draw_labels
 from etl.pixels.placement import Placement
 from etl.pixels.rows import Facts, annotated, geometry, lesion_row, sample_row, spacing_of
-from etl.pixels.settle import Settled, settle_frame, settle_lesion
+from etl.pixels.settle import Settled, settle_lesion
 from etl.pixels.tissue import Tissue, find_tissue, unspoilt, view_stride
 from etl.pixels.window import Levels, choose, tissue_range
 from schemas.errors import ContentError
@@ -118,7 +119,7 @@ def _made(
     film = resolve(planned, picture.header) if resolve else planned
     _check_size(film, picture)
     spacing, spacing_source = spacing_of(film, picture.header, planned.native_pixel_mm)
-    film, turned = settle_frame(film, picture.size)
+    film, turned = settle_frame(film, picture)
     lesions = [settle_lesion(film, lesion, files, picture.size) for lesion in film.lesions]
     expected = _expected_side(film, picture, turned)
     tissue, levels = _tissue_and_levels(picture, info, spec, expected)

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from schemas.errors import ContentError
 from schemas.rejects import RejectReason
 
-__all__ = ["NULL_WORDS", "read_rows"]
+__all__ = ["NULL_WORDS", "read_rows", "titles_of"]
 
 NULL_WORDS = frozenset({"", "n/a", "na", "nan", "null", "#n/a"})
 """Cells that mean nothing, in small letters."""
@@ -58,7 +58,7 @@ def read_rows(
     csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
     reader = csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
-        titles = _titles(next(reader, []))
+        titles = titles_of(next(reader, []))
         kept = [i for i, title in enumerate(titles) if columns is None or title in columns]
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -88,7 +88,8 @@ def _delimiter(line: str) -> str:
     return max(_DELIMITERS, key=outside.count)
 
 
-def _titles(cells: list[str]) -> list[str]:
+def titles_of(cells: list[str]) -> list[str]:
+    """Return stripped titles, repeated ones numbered `.1`, `.2`; `bad_row` where all are empty."""
     if not any(cell.strip() for cell in cells):
         raise ContentError(RejectReason.BAD_ROW, "the table has no title line")
     seen: dict[str, int] = {}
