@@ -27,6 +27,7 @@ __all__ = [
     "Remark",
     "Source",
     "TissueRule",
+    "Words",
 ]
 
 Header = Mapping[str, str]
@@ -141,10 +142,40 @@ class Remark:
     meaning: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """How one column of a release becomes words of the corpus; `docs/labels.md` is made of these.
+
+    Parameters
+    ----------
+    column
+        The release's own name of the column, folder or field.
+    becomes
+        The manifest's or lesions' column that it fills (`pathology`, `birads`, `finding`, …).
+    words
+        The release's word to the corpus's: the very table that the source maps with. Values are
+        members of `schemas.vocabulary`, tuples of them, or None (kept raw, no word fits).
+    cited
+        Where the release or its paper says so.
+    counts
+        How often each word stands in the official table, where one was counted.
+    note
+        What a reader of labels must know.
+    """
+
+    column: str
+    becomes: str
+    words: Mapping[str, object]
+    cited: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
+
+
 class Source(Protocol):
     """What a module under `etl/sources/` offers."""
 
     RELEASE: ReleaseInfo
+    WORDS: tuple[Words, ...]
 
     @staticmethod
     def plan(release: Release, index: HeaderIndex) -> Iterator[Film | Reject | Absent]:
