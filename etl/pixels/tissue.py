@@ -127,8 +127,13 @@ def _grown(mask: Bytes, radius: int) -> Bytes:
     # By distances, whose cost does not depend on the radius as that of a dilation does.
     if not mask.any():
         return mask.copy()
-    distance = cv2.distanceTransform(cv2.bitwise_not(mask), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return _as_bytes(distance <= radius)
+    return _as_bytes(_distances(mask) <= radius)
+
+
+def _distances(mask: Bytes) -> npt.NDArray[np.float32]:
+    """Return each pixel's distance to the mask, which must not be empty."""
+    far = cv2.distanceTransform(cv2.bitwise_not(mask), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(far, dtype=np.float32)
 
 
 def _disc(radius: int) -> Bytes:
@@ -144,11 +149,12 @@ def _film(grey: Grey) -> Bytes:
     core = _breast(inner > 0.6 * otsu, opening=4)
     if not core.any():
         return np.zeros(grey.shape, dtype=np.uint8)
-    fog, spread = _background(inner, core)
+    distances = _distances(core)
+    fog, spread = _background(inner, core, distances)
     otsu, grown = max(otsu, fog), core > 0
     for contrast, reach in _RIM:
         rim = inner > fog + max(4 * spread, contrast * (otsu - fog))
-        near = _grown(core, max(3, round(reach * max(grey.shape)))) > 0
+        near = distances <= max(3, round(reach * max(grey.shape)))
         grown = grown | (rim & near)
     found = _filled(_breast(grown, opening=3))
     if np.count_nonzero(found) > _FRACTIONS[1] * found.size:
@@ -235,10 +241,11 @@ def _framed(mask: Bytes, grey: Grey, margin: int, floor: float) -> Bytes:
     return framed
 
 
-def _background(grey: Grey, core: Bytes) -> tuple[float, float]:
+def _background(
+    grey: Grey, core: Bytes, distances: npt.NDArray[np.float32]
+) -> tuple[float, float]:
     """Return level and spread of what lies far from the core: fog, padding and few labels."""
-    far = _grown(core, max(3, round(0.06 * max(grey.shape)))) == 0
-    values = grey[far]
+    values = grey[distances > max(3, round(0.06 * max(grey.shape)))]
     if values.size < 100:
         values = grey[core == 0]
     if not values.size:

@@ -88,10 +88,10 @@ def jpeg_info(stream: bytes) -> StreamInfo:
 def is_complete(stream: bytes, start: int) -> bool:
     """Say whether EOI follows the scan that begins at `start`.
 
-    Entropy-coded data cannot hold FF D9 (T.81 B.1.1.5, T.87 A.1), so the first one is the end,
-    whatever padding follows it.
+    Entropy-coded data cannot hold FF D9 (T.81 B.1.1.5, T.87 A.1), so any one is the end, whatever
+    padding follows it. Looked for from the back, where it is.
     """
-    return stream.find(_EOI, start) >= 0
+    return stream.rfind(_EOI, start) >= 0
 
 
 def _segments(stream: bytes) -> list[tuple[int, int, int]]:

@@ -211,9 +211,10 @@ def _stored(
 
 
 def _fits(array: NDArray[Any], layout: PixelLayout) -> bool:
-    low = -(1 << layout.bits_stored - 1) if layout.signed else 0
     high = (1 << layout.bits_stored - layout.signed) - 1
-    return bool(low <= int(array.min()) and int(array.max()) <= high)
+    if int(array.max()) > high:
+        return False
+    return not layout.signed or int(array.min()) >= -high - 1
 
 
 def _low_bits(array: NDArray[Any], layout: PixelLayout) -> NDArray[Any]:
