@@ -65,6 +65,8 @@ class ReleaseInfo:
         Pixels were windowed before publication: a VOI LUT in the file is not applied again.
     image_files
         Glob of file names, for people (`mammo-etl sources`).
+    tissue, tissues
+        How its pictures' background looks, and of which modalities it looks otherwise.
     """
 
     key: str
@@ -79,6 +81,11 @@ class ReleaseInfo:
     header_tags: tuple[str, ...] = ()
     already_windowed: bool = False
     image_files: str = "*.dcm"
+    tissues: Mapping[Modality, TissueRule] = field(default_factory=dict)
+
+    def tissue_of(self, modality: Modality) -> TissueRule:
+        """Return the rule by which tissue is found on a film of this modality."""
+        return self.tissues.get(modality, self.tissue)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ def _made(
     film, turned = settle_frame(film, picture)
     lesions = [settle_lesion(film, lesion, files, picture.size) for lesion in film.lesions]
     expected = _expected_side(film, picture, turned)
-    tissue, levels = _tissue_and_levels(picture, info, spec, expected)
+    tissue, levels = _tissue_and_levels(film, picture, info, spec, expected)
     kept = keep(tissue, lesions, picture.size, spacing)
     placement, scale = place(kept, tissue, turned, picture.size, spec, spacing)
     facts = Facts(
@@ -197,16 +197,17 @@ def _expected_side(film: Film, picture: Picture, turned: Orientation) -> bool | 
 
 
 def _tissue_and_levels(
-    picture: Picture, info: ReleaseInfo, spec: Spec, expected: bool | None
+    film: Film, picture: Picture, info: ReleaseInfo, spec: Spec, expected: bool | None
 ) -> tuple[Tissue, Levels]:
+    rule = info.tissue_of(film.modality)
     stride = view_stride(picture.size)
     view, invalid = picture.view(stride)
-    tissue = find_tissue(view, info.tissue, stride, invalid, expected)
-    inside = unspoilt(tissue, info.tissue)
+    tissue = find_tissue(view, rule, stride, invalid, expected)
+    inside = unspoilt(tissue, rule)
     if invalid is not None:
         inside &= ~invalid
     levels = picture.modality.apply(picture.array[::stride, ::stride])
-    span = tissue_range(levels, inside, info.tissue)
+    span = tissue_range(levels, inside, rule)
     return tissue, choose(picture, spec.window, info.already_windowed, span)
 
 

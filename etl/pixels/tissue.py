@@ -179,10 +179,10 @@ def _mri(grey: Grey) -> Bytes:
 
 def _subtraction(grey: Grey) -> Bytes:
     """Find a breast whose mean equals the background's: where grey levels leave the constant."""
-    level, spread = _flat_level(grey)
+    level, _ = _flat_level(grey)
     distance = np.abs(grey.astype(np.float32) - np.float32(level))
     top = float(np.percentile(distance, 99.5))
-    mask = _as_bytes(distance > max(6 * spread, 0.03 * top, 1.0))
+    mask = _as_bytes(distance > max(1.5 * _calmest_side(distance), 0.01 * top, 1.0))
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(6))
     return _filled(_breast(closed > 0, opening=2))
 
@@ -241,9 +241,7 @@ def _framed(mask: Bytes, grey: Grey, margin: int, floor: float) -> Bytes:
     return framed
 
 
-def _background(
-    grey: Grey, core: Bytes, distances: npt.NDArray[np.float32]
-) -> tuple[float, float]:
+def _background(grey: Grey, core: Bytes, distances: npt.NDArray[np.float32]) -> tuple[float, float]:
     """Return level and spread of what lies far from the core: fog, padding and few labels."""
     values = grey[distances > max(3, round(0.06 * max(grey.shape)))]
     if values.size < 100:
@@ -263,6 +261,17 @@ def _flat_level(grey: Grey) -> tuple[float, float]:
     values, counts = np.unique(border, return_counts=True)
     level = float(values[np.argmax(counts)])
     return level, 1.48 * float(np.median(np.abs(border - np.float64(level))))
+
+
+def _calmest_side(distance: npt.NDArray[np.float32]) -> float:
+    """Return how far the background strays: 95 % of the border that strays least is within it.
+
+    The tissue is often a few grey levels of 8 bits away, and so is the noise of a JPEG; one side
+    of a mammogram, the nipple's, shows nothing but background.
+    """
+    band = max(1, min(distance.shape) // 40)
+    sides = (distance[:band], distance[-band:], distance[:, :band], distance[:, -band:])
+    return min(float(np.percentile(side, 95)) for side in sides)
 
 
 def _at_chest_wall(grey: Grey) -> Bytes:

@@ -145,3 +145,24 @@ def test_a_film_with_only_a_strip_of_breast_keeps_what_touches_the_side() -> Non
 )
 def test_views_are_about_512_pixels_long(shape: tuple[int, int], stride: int) -> None:
     assert view_stride(shape) == stride
+
+
+def subtraction(*, right: bool, enhanced: bool) -> Grey:
+    """A noisy 8-bit mid-grey picture: a breast darker and brighter than its background."""
+    truth = breast(*SIZE, right=right)
+    row, column = np.mgrid[: SIZE[0], : SIZE[1]]
+    levels = np.where(truth, 128 + 14 * np.sin(row / 19) * np.cos(column / 23), 128)
+    if enhanced:
+        x = 60 if not right else SIZE[1] - 60
+        levels[(row - SIZE[0] // 2) ** 2 + (column - x) ** 2 < 20**2] = 235
+    noisy = levels + np.random.default_rng(3).normal(0, 0.6, SIZE)
+    return (257 * np.round(noisy)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("right", [False, True], ids=["left", "right"])
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_a_noisy_subtraction_is_found_on_either_side(right: bool, enhanced: bool) -> None:
+    tissue = find_tissue(subtraction(right=right, enhanced=enhanced), TissueRule.SUBTRACTION)
+    assert not tissue.unsure
+    assert tissue.chest_left is not right
+    assert overlap(tissue.mask, breast(*SIZE, right=right)) > 0.93
