@@ -36,7 +36,9 @@ __all__ = [
     "SplitOrigin",
     "View",
     "WindowKind",
+    "birads_label",
     "birads_rank",
+    "by_birads",
     "worst",
 ]
 
@@ -179,6 +181,58 @@ _BIRADS_RANK = {
 def birads_rank(category: Birads | None) -> float | None:
     """Return a number that sorts as the categories do (4 < 4A < 4B < 4C < 5), or None."""
     return None if category is None else _BIRADS_RANK[category]
+
+
+_BY_BIRADS = {
+    Birads.B1: Pathology.NORMAL,
+    Birads.B2: Pathology.BENIGN,
+    Birads.B3: Pathology.BENIGN,
+    Birads.B5: Pathology.MALIGNANT,
+    Birads.B6: Pathology.MALIGNANT,
+}
+
+
+def by_birads(category: Birads | None) -> tuple[Pathology, LabelBasis]:
+    """Return what a category says where no biopsy is reported: the one rule for all sources.
+
+    1 is normal, 2 and 3 benign, 5 malignant, 0 and 4 unknown; 6 is malignant on the basis of a
+    biopsy, because that is its definition.
+
+    >>> by_birads(Birads.B4A)
+    (<Pathology.UNKNOWN: 'unknown'>, <LabelBasis.BIRADS: 'birads'>)
+    """
+    if category is None:
+        return Pathology.UNKNOWN, LabelBasis.UNKNOWN
+    basis = LabelBasis.BIOPSY if category is Birads.B6 else LabelBasis.BIRADS
+    return _BY_BIRADS.get(category, Pathology.UNKNOWN), basis
+
+
+_BIRADS_LABELS = {
+    Birads.B0: (Pathology.UNKNOWN, LabelBasis.UNKNOWN),
+    Birads.B1: (Pathology.NORMAL, LabelBasis.BIRADS),
+    Birads.B2: (Pathology.BENIGN, LabelBasis.BIRADS),
+    Birads.B3: (Pathology.BENIGN, LabelBasis.BIRADS),
+    Birads.B4: (Pathology.UNKNOWN, LabelBasis.BIRADS),
+    Birads.B4A: (Pathology.UNKNOWN, LabelBasis.BIRADS),
+    Birads.B4B: (Pathology.UNKNOWN, LabelBasis.BIRADS),
+    Birads.B4C: (Pathology.UNKNOWN, LabelBasis.BIRADS),
+    Birads.B5: (Pathology.MALIGNANT, LabelBasis.BIRADS),
+    Birads.B6: (Pathology.MALIGNANT, LabelBasis.BIOPSY),
+}
+
+
+def birads_label(category: Birads | None) -> tuple[Pathology, LabelBasis]:
+    """Return what a BI-RADS category without biopsy says, by one rule for all sources.
+
+    1 is normal, 2 and 3 are benign, 4 (A to C) is unknown, 5 is malignant; 6 is a cancer that a
+    biopsy has proven (ACR BI-RADS Atlas, 5th edition). 0 and none say nothing.
+
+    >>> [str(word) for word in birads_label(Birads.B6)]
+    ['malignant', 'biopsy']
+    """
+    if category is None:
+        return Pathology.UNKNOWN, LabelBasis.UNKNOWN
+    return _BIRADS_LABELS[category]
 
 
 class Density(StrEnum):
@@ -438,6 +492,10 @@ class QualityFlag(StrEnum):
     """A later examination found cancer; this one counts neither as normal nor as malignant."""
     HIGH_RISK = "high_risk"
     """Histology is a high-risk or borderline lesion, counted as benign."""
+    MALE = "male"
+    """The patient is a man."""
+    REPEAT = "repeat"
+    """A later image of the same exam, side, view and kind exists."""
     AUDIT_DUPLICATE = "audit:duplicate"
     """The audit found this image under another id."""
     AUDIT_LEAK = "audit:leak"
