@@ -62,7 +62,8 @@ class ReleaseInfo:
     header_tags
         DICOM keywords that the index must hold for UID-only layouts.
     already_windowed
-        Pixels were windowed before publication: a VOI LUT in the file is not applied again.
+        Pixels of 8 bits were windowed before publication: a VOI LUT in the file is not applied
+        again.
     image_files
         Glob of file names, for people (`mammo-etl sources`).
     tissue, tissues

@@ -27,6 +27,7 @@ from schemas.vocabulary import (
     Annotation,
     Intent,
     LesionFlag,
+    Modality,
     QualityFlag,
     SpacingSource,
     birads_rank,
@@ -69,7 +70,7 @@ def spacing_of(
         return film.native_pixel_mm, SpacingSource.HEADER
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
         spacing = _spacing(header.get(keyword))
-        if spacing is not None:
+        if spacing is not None and not _is_filler(film, spacing):
             return spacing, SpacingSource.HEADER
     if documented is not None:
         return documented, SpacingSource.DOCUMENTED
@@ -84,6 +85,14 @@ def _spacing(text: str | None) -> tuple[float, float] | None:
     low, high = _PLAUSIBLE_MM
     good = low <= row <= high and low <= column <= high
     return (row, column) if good else None
+
+
+def _is_filler(film: Film, spacing: tuple[float, float]) -> bool:
+    """Tell the 1 mm that converters write into mammograms whose spacing they do not know.
+
+    No mammogram has such pixels; a magnetic resonance image may.
+    """
+    return spacing == (1.0, 1.0) and film.modality is not Modality.MRI
 
 
 def annotated(film: Film, lesions: Sequence[Settled]) -> Annotation:

@@ -24,6 +24,9 @@ WHITE = 65535
 _TAILS = (0.1, 99.9)
 """Percentiles inside the tissue that become black and white."""
 
+_WINDOWED_BITS = 8
+"""Releases that publish windowed pixels do so in 8 bits."""
+
 _FLOAT32_LIMIT = 2.0**21
 """OpenCV multiplies in float32, which has quarters up to here; steeper lines go through a table."""
 
@@ -80,11 +83,13 @@ def choose(
     wanted
         `Spec.window`. `device` without a legal VOI in the file is `tissue`.
     already_windowed
-        The release's pixels are windowed: `device` leaves them alone.
+        The release's pixels are windowed: `device` leaves those of 8 bits alone. Deeper ones
+        are of another edition, which was not windowed.
     tissue
         Range inside the tissue on the modality's scale, from `tissue_range`.
     """
-    if wanted == "none" or (wanted == "device" and already_windowed):
+    windowed = already_windowed and picture.bits_stored <= _WINDOWED_BITS
+    if wanted == "none" or (wanted == "device" and windowed):
         return _straight(picture, WindowKind.NONE, _full_range(picture))
     if wanted == "tissue" or picture.voi is None:
         return _straight(picture, WindowKind.TISSUE, tissue)

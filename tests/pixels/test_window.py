@@ -178,3 +178,8 @@ def test_a_subtraction_is_windowed_about_its_background() -> None:
 def test_one_grey_level_in_the_tissue_is_no_division_by_zero() -> None:
     low, high = tissue_range(np.full((9, 9), 7.0), np.ones((9, 9), dtype=bool), TissueRule.FILM)
     assert (low, high) == (7, 8)
+
+
+def test_deeper_pixels_of_a_windowed_release_are_windowed() -> None:
+    picture = read(DEEP, BitsStored=12, WindowCenter=2000, WindowWidth=1000)
+    assert choose(picture, "device", True, (1.0, 2.0)).kind is WindowKind.DEVICE
