@@ -193,4 +193,4 @@ def warped(mask: Bytes, placement: Placement, stride: int, every: int = 1) -> By
     last_row, last_column = mask.shape[0] - 1, mask.shape[1] - 1
     rows = np.clip(rows // stride, 0, last_row).astype(np.intp)
     columns = np.clip(columns // stride, 0, last_column).astype(np.intp)
-    return np.asarray(mask[rows][:, columns])
+    return np.asarray(mask[:, columns][rows])
