@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from etl.fingerprint import pixel_sha256
 from etl.readers import dicom, pictures, raster
+from etl.readers.dicom_frames import frame_at
 from etl.readers.dicom_header import element_value
+from etl.readers.dicom_layout import read_layout
 from etl.readers.luts import LookupTable, Rescale, Window, modality_transform, voi_transform
 from schemas.errors import ContentError, UsageError
 from schemas.film import FileRef
@@ -45,6 +47,9 @@ class Picture:
         Frames in the file, None for raster files.
     header
         Text by DICOM keyword; empty for raster files.
+    edges
+        Sums of the first and of the last column of a volume's frame 0; None where the film's
+        geometry frame does not ask for them.
     """
 
     array: npt.NDArray[Any]
@@ -57,6 +62,7 @@ class Picture:
     frames: int | None = None
     header: Mapping[str, str] = field(default_factory=dict)
     flags: frozenset[QualityFlag] = frozenset()
+    edges: tuple[int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -85,8 +91,16 @@ class Picture:
         return np.clip(np.rint(scaled), 0, 65535).astype(np.uint16), invalid
 
 
-def load(data: bytes, ref: FileRef, frame: int | None, kind: FrameKind) -> Picture:
-    """Return the picture of a film's image file.
+def load(
+    data: bytes,
+    ref: FileRef,
+    frame: int | None,
+    kind: FrameKind,
+    *,
+    depth: float | None = None,
+    edges: bool = False,
+) -> Picture:
+    """Return the picture of a film's image file; of a volume, only what is needed is decoded.
 
     Parameters
     ----------
@@ -98,6 +112,10 @@ def load(data: bytes, ref: FileRef, frame: int | None, kind: FrameKind) -> Pictu
         The film's frame, where `ref` names none.
     kind
         What the sample is: of several frames a `mip` keeps the largest values.
+    depth
+        Where `frame` is None, the depth of the wanted slice in its volume, 0 to 1.
+    edges
+        Also sum the edges of frame 0 (`Picture.edges`).
 
     Raises
     ------
@@ -106,9 +124,15 @@ def load(data: bytes, ref: FileRef, frame: int | None, kind: FrameKind) -> Pictu
     """
     first = frame if ref.first is None else ref.first
     last = first if ref.last is None else ref.last
-    picture = (
-        _dicom(data, first, last, kind) if pictures.is_dicom(data) else _raster(data, ref.path)
-    )
+    if not pictures.is_dicom(data):
+        picture = _raster(data, ref.path)
+    else:
+        file = dicom.parse(data)
+        if first is None and depth is not None:
+            first = last = frame_at(depth, read_layout(file).frames)
+        picture = _dicom(file, first, last, kind)
+        if edges:
+            picture = replace(picture, edges=_edges(file, picture, first))
     if picture.array.dtype not in _DEPTHS:
         raise ContentError(
             RejectReason.UNSUPPORTED,
@@ -140,8 +164,7 @@ def _raster(data: bytes, name: str) -> Picture:
     )
 
 
-def _dicom(data: bytes, first: int | None, last: int | None, kind: FrameKind) -> Picture:
-    file = dicom.parse(data)
+def _dicom(file: dicom.DicomFile, first: int | None, last: int | None, kind: FrameKind) -> Picture:
     if file.header.get("SamplesPerPixel", "1") != "1":
         raise ContentError(RejectReason.NOT_GREY, "the image has more than one sample a pixel")
     try:
@@ -166,6 +189,13 @@ def _dicom(data: bytes, first: int | None, last: int | None, kind: FrameKind) ->
         header=file.header,
         flags=frozenset(flag for flag, said in wanted if said),
     )
+
+
+def _edges(file: dicom.DicomFile, picture: Picture, shown: int | None) -> tuple[int, int]:
+    """Return the sums of the first and the last column of frame 0, decoded if it is not shown."""
+    whole = picture.array if shown in (None, 0) else dicom.decode(file, 0, 0).array
+    frame = whole if whole.ndim == 2 else whole[0]
+    return int(frame[:, 0].sum(dtype=np.int64)), int(frame[:, -1].sum(dtype=np.int64))
 
 
 def _one_frame(array: npt.NDArray[Any], kind: FrameKind) -> npt.NDArray[Any]:

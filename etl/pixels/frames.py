@@ -7,10 +7,11 @@ frame their numbers are, and here, where the pixels are known, they become nativ
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from etl.pixels.decode import Picture
-from schemas.film import Film
-from schemas.vocabulary import GeometryFrame, Orientation
+from schemas.film import Film, Geometry
+from schemas.vocabulary import GeometryFrame, GeometryKind, Laterality, Orientation
 
 __all__ = ["settle_frame"]
 
@@ -25,7 +26,44 @@ def _native(film: Film, picture: Picture) -> tuple[Film, Orientation]:
     return film, Orientation.IDENTITY
 
 
+def _dbt_upright(film: Film, picture: Picture) -> tuple[Film, Orientation]:
+    """Turn a volume by 180 degrees where its breast lies on the wrong side; boxes are upright.
+
+    The official reader (github.com/mazurowski-lab/duke-dbt-data, `dcmread_image`) takes the
+    breast for a right one where the first column of frame 0 sums to less than the last, and flips
+    both axes where that is not the side in the view's name; the boxes' coordinates belong to the
+    result. Its reader looks at the asked frame where one slice is asked for; here frame 0 decides
+    for all slices of a volume, so that they cannot differ.
+    """
+    if picture.edges is None or film.laterality is None:
+        return film, Orientation.IDENTITY
+    first, last = picture.edges
+    if (first < last) == (film.laterality is Laterality.R):
+        return film, Orientation.IDENTITY
+    lesions = tuple(
+        replace(lesion, geometry=_turned(lesion.geometry, picture.size))
+        if lesion.geometry
+        else lesion
+        for lesion in film.lesions
+    )
+    return replace(film, lesions=lesions), Orientation.ROT180
+
+
+def _turned(shape: Geometry, size: tuple[int, int]) -> Geometry:
+    """Return a shape turned by 180 degrees with its picture (height, width)."""
+    height, width = size
+    values = shape.values
+    if shape.kind is GeometryKind.BOX:
+        x0, y0, x1, y1 = values
+        values = (width - x1, height - y1, width - x0, height - y0)
+    elif values:  # a centre, then radii and an angle that a half turn leaves alone
+        values = (width - values[0], height - values[1], *values[2:])
+    rings = tuple(tuple((width - x, height - y) for x, y in ring) for ring in shape.rings)
+    return replace(shape, values=values, rings=rings)
+
+
 _FRAMES: dict[GeometryFrame, Callable[[Film, Picture], tuple[Film, Orientation]]] = {
     GeometryFrame.NATIVE: _native,
+    GeometryFrame.DBT_UPRIGHT: _dbt_upright,
 }
 """One rule for each frame in which a release gives coordinates, cited where it is defined."""

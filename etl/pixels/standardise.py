@@ -32,7 +32,15 @@ from schemas.rejects import Reject, RejectReason
 from schemas.release import Header, ReleaseInfo
 from schemas.sample import MASK_IGNORE, Sample
 from schemas.spec import Spec
-from schemas.vocabulary import Annotation, Laterality, Modality, Orientation, QualityFlag
+from schemas.vocabulary import (
+    Annotation,
+    FrameKind,
+    GeometryFrame,
+    Laterality,
+    Modality,
+    Orientation,
+    QualityFlag,
+)
 
 __all__ = ["standardise"]
 
@@ -93,7 +101,14 @@ def standardise(
     data = files(film.image)
     stage = "decode"
     try:
-        picture = load(data, film.image, film.frame, film.frame_kind)
+        picture = load(
+            data,
+            film.image,
+            film.frame,
+            film.frame_kind,
+            depth=film.depth_fraction if film.frame_kind is FrameKind.SLICE else None,
+            edges=film.geometry_frame is GeometryFrame.DBT_UPRIGHT,
+        )
         del data
         stage = "kernel"
         return _made(film, files, picture, spec, info, resolve)
@@ -185,10 +200,12 @@ def _expected_side(film: Film, picture: Picture, turned: Orientation) -> bool | 
 
     Patient Orientation says it of the picture itself: rows that run towards anterior begin at the
     chest wall (PS3.3 C.7.6.1.1.1). Else films hang as they are seen from the front: left breasts
-    open to the right.
+    open to the right. Where the release's rule has turned the picture, its header counts for
+    nothing: tomosynthesis volumes say L of either breast.
     """
     rows = picture.header.get("PatientOrientation", "").split("\\")
-    if len(rows) == 2 and rows[0][:1] in ("A", "P"):
+    told = film.geometry_frame is not GeometryFrame.DBT_UPRIGHT
+    if told and len(rows) == 2 and rows[0][:1] in ("A", "P"):
         return rows[0][:1] == "A"
     if film.laterality is None or film.modality is Modality.MRI:
         return None

@@ -8,13 +8,22 @@ from struct import unpack, unpack_from
 from schemas.errors import ContentError
 from schemas.rejects import RejectReason
 
-__all__ = ["EncodedFrame", "frames"]
+__all__ = ["EncodedFrame", "frame_at", "frames"]
 
 EncodedFrame = list[memoryview]
 """The fragments of one frame, in order and not yet joined."""
 
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _EOI = b"\xff\xd9"
+
+
+def frame_at(depth: float, count: int) -> int:
+    """Return the 0-based frame that holds a depth of 0 to 1 of a volume of `count` frames.
+
+    >>> frame_at(0.5, 4), frame_at(1.0, 4)
+    (2, 3)
+    """
+    return min(int(depth * count), count - 1)
 
 
 def frames(

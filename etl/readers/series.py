@@ -8,6 +8,8 @@ Layouts in circulation, and what names a series in each:
   <n>-<description>-<last 5 of SeriesUID>/1-1.dcm` (NBIA Data Retriever since 3.6): patient and
   two tails;
 - a `metadata.csv` beside such folders: its File Location;
+- `<PatientID>/<StudyUID>/MG_<SeriesUID>/<uuid>.dcm` (idc-index): the UID after the last `_`;
+- `<SeriesUID>.dcm`: one file a series, where the source knows that UID from its tables;
 - anything else: the header, through an index made before planning.
 
 The same rules serve copies converted to PNG or JPEG, as long as their folders kept those names.
@@ -27,9 +29,9 @@ from schemas.errors import ContentError
 from schemas.release import HeaderIndex, Release
 from schemas.store import Entry
 
-__all__ = ["SeriesFiles", "listed_folders"]
+__all__ = ["SeriesFiles", "file_uid", "listed_folders", "uid_in"]
 
-_UID = re.compile(r"(?=.{15,64}$)[012](?:\.\d+){2,}")
+_UID = re.compile(r"(?:.*_)?((?=.{15,64}$)[012](?:\.\d+){2,})")
 _TAIL = re.compile(r".*-([\d.]{1,5})")
 _BARE_DICOM_NAME = re.compile(r"[\d.-]+")
 _RANKS = {".dcm": 0, ".dicom": 0, ".ima": 0, "": 0, ".png": 1, ".tif": 1, ".tiff": 1}
@@ -68,20 +70,22 @@ class SeriesFiles:
             for key in keys:
                 self._groups.setdefault(key, {}).setdefault(group, []).append(entry)
 
-    def find(self, patient: str, study: str, series: str) -> tuple[tuple[Entry, ...], ...]:
+    def find(
+        self, patient: str, study: str, series: str, *, alone: bool = True
+    ) -> tuple[tuple[Entry, ...], ...]:
         """Return the copies of a series, the preferred one first; each is its files in order.
 
         A copy is what lies in one folder, in one format: DICOM before PNG and TIFF before JPEG.
         The UID counts before tails, and those before the study's UID and the bare PatientID.
-        The last two name a series only where a study or patient has no other; all files of a
-        bare PatientID are one copy, in whatever folders they are.
+        The last two name a series only where a study or patient has no other (`alone`); all files
+        of a bare PatientID are one copy, in whatever folders they are.
         """
-        ways = (
+        ways: tuple[tuple[str, ...], ...] = (
             ("uid", series),
             ("tail", patient, study[-5:], series[-5:]),
-            ("uid", study),
-            ("patient", patient),
         )
+        if alone:
+            ways += (("uid", study), ("patient", patient))
         way = next((way for way in ways if way in self._groups), None)
         if way is None:
             return ()
@@ -100,7 +104,7 @@ class SeriesFiles:
             return header["SeriesInstanceUID"], header.get("PatientID")
         if listed := self._listed(folders):
             return listed.series_uid, listed.patient_id
-        uid = next((name for name in reversed(folders) if _UID.fullmatch(name)), None)
+        uid = next(filter(None, map(uid_in, reversed(folders))), None)
         return uid, next(filter(self._pattern.fullmatch, folders), None)
 
     def unnamed(self) -> Iterator[Entry]:
@@ -115,6 +119,8 @@ class SeriesFiles:
         keys: list[tuple[str, ...]] = []
         if uid:
             keys.append(("uid", uid))
+        if (own := file_uid(entry.path)) and own != uid:
+            keys.append(("uid", own))
         if patient:
             keys.append(("patient", patient))
             tails = [_TAIL.fullmatch(name) for name in folder.split("/")[-2:]]
@@ -142,6 +148,26 @@ def listed_folders(release: Release) -> dict[str, NbiaSeries]:
             with suppress(ContentError):
                 folders |= by_folder(release.read(entry.path))
     return folders
+
+
+def uid_in(name: str) -> str | None:
+    """Return the UID that a folder is named after, or whose name ends with `_` and it.
+
+    >>> uid_in("MG_1.2.826.0.1.3680043"), uid_in("20566.000000-NA-32081")
+    ('1.2.826.0.1.3680043', None)
+    """
+    match = _UID.fullmatch(name)
+    return match[1] if match else None
+
+
+def file_uid(path: str) -> str | None:
+    """Return the UID that a file is named after: a series' or an instance's, the name is silent.
+
+    >>> file_uid("films/1.2.826.0.1.3680043.dcm")
+    '1.2.826.0.1.3680043'
+    """
+    name = path.rpartition("/")[2]
+    return uid_in(name[: -len(ending)] if (ending := suffix(name)) else name)
 
 
 def _rank(entry: Entry) -> int | None:
