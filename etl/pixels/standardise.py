@@ -157,7 +157,8 @@ def _made(
     image = _rendered(picture, levels, kept.box, placement)
     if not spec.keep_background:
         visible = warped(kept.mask, placement, tissue.stride)
-        visible[(labels > 0) & (labels < MASK_IGNORE)] = 255
+        if rows:
+            visible[(labels > 0) & (labels < MASK_IGNORE)] = 255
         image = np.asarray(cv2.copyTo(image, visible), dtype=np.uint16)
     return _sample(facts, tissue, image, labels, rows, info, spec)
 
