@@ -44,6 +44,18 @@ def test_a_folder_s_name_places_its_files_in_natural_order(folder):
     ]
 
 
+@pytest.mark.parametrize(
+    "path", [f"c/P1/{STUDY}/MG_{SERIES}/5f0c-11.dcm", f"flat/{SERIES}.dcm", f"P2/{SERIES}.dcm"]
+)
+def test_a_prefix_before_the_uid_or_the_file_s_own_name_places_it_too(path):
+    assert found(series(path, f"P1/{OTHER}/1.dcm")) == [[path]]
+
+
+def test_a_study_of_several_series_stands_for_none_of_them():
+    files = series(f"P1/{STUDY}/MG_{OTHER}/1.dcm")
+    assert files.find("P1", STUDY, SERIES, alone=False) == ()
+
+
 def test_equal_tails_of_another_patient_are_another_series():
     tail = f"10-04-2016-D-{STUDY[-5:]}/1.000000-x-{SERIES[-5:]}/1-1.dcm"
     assert found(series(f"P2/{tail}")) == []
