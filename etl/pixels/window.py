@@ -84,7 +84,8 @@ def choose(
         `Spec.window`. `device` without a legal VOI in the file is `tissue`.
     already_windowed
         The release's pixels are windowed: `device` leaves those of 8 bits alone. Deeper ones
-        are of another edition, which was not windowed.
+        are of another edition, which was not windowed; a VOI that misses their tissue, such as one
+        for 8 bits in a file of 16 (CMMD's D1-1343), is `tissue` too.
     tissue
         Range inside the tissue on the modality's scale, from `tissue_range`.
     """
@@ -93,7 +94,17 @@ def choose(
         return _straight(picture, WindowKind.NONE, _full_range(picture))
     if wanted == "tissue" or picture.voi is None:
         return _straight(picture, WindowKind.TISSUE, tissue)
-    return _device(picture, picture.voi)
+    device = _device(picture, picture.voi)
+    if already_windowed and _misses(device.window, tissue):
+        return _straight(picture, WindowKind.TISSUE, tissue)
+    return device
+
+
+def _misses(window: tuple[float, float], tissue: tuple[float, float]) -> bool:
+    """Say whether the tissue's brightest level is far above a window, or in its lowest eighth."""
+    low, high = sorted(window)
+    share = (tissue[1] - low) / max(high - low, 1.0)
+    return not 1 / 8 <= share <= 3 / 2
 
 
 def tissue_range(

@@ -158,6 +158,25 @@ def test_windowed_releases_are_only_stretched_to_sixteen_bits(wanted: Any, alrea
     assert levels.window == (0, 255)
 
 
+@pytest.mark.parametrize(
+    ("window", "brightest", "kind"),
+    [
+        ((128, 256), 880.0, WindowKind.TISSUE),
+        ((32768, 65536), 880.0, WindowKind.TISSUE),
+        ((32768, 65536), 60000.0, WindowKind.DEVICE),
+    ],
+    ids=["window of 8 bits", "range hardly used", "range used"],
+)
+def test_sixteen_bits_in_a_windowed_release_are_seen(
+    window: tuple[int, int], brightest: float, kind: WindowKind
+) -> None:
+    stored = np.linspace(0, brightest, 400).reshape(20, 20).astype(np.uint16)
+    picture = read(stored, BitsStored=16, WindowCenter=window[0], WindowWidth=window[1])
+    levels = choose(picture, "device", True, (5.0, brightest))
+    assert levels.kind is kind
+    assert levels.apply(picture.array).max() > 0.9 * 65535
+
+
 def test_the_tissue_window_is_taken_inside_the_tissue() -> None:
     levels = RNG.normal(500, 30, (200, 200))
     levels[:100] = 9000
