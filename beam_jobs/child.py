@@ -8,7 +8,6 @@ not pickle would cost the child its life and its neighbours time.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import importlib
 import resource
 import signal
@@ -18,6 +17,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from etl.pixels.files import Files
+from etl.readers.runs import slice_files
 from schemas.errors import ContentError, StoreError
 from schemas.film import FileRef, Film
 from schemas.rejects import Reject, RejectReason
@@ -159,7 +160,7 @@ def make(job: FilmJob) -> Sample | Reject | Unread:
     try:
         return kernel(  # type: ignore[no-any-return]
             job.film,
-            lambda ref: _read(store, ref),
+            _Reader(store),
             job.spec,
             source.RELEASE,
             getattr(source, "resolve", None),
@@ -177,26 +178,37 @@ def make(job: FilmJob) -> Sample | Reject | Unread:
         return Unread(_one_line(error))
 
 
-def _read(store: Store, ref: FileRef) -> bytes:
-    data = store.read(ref.path)
-    if len(data) != ref.size:
-        raise StoreError(
-            f"{store.root}/{ref.path} has {len(data)} bytes and had {ref.size} when it was listed: "
-            "run again when the copy is complete"
-        )
-    return data
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads what the plan names, and refuses what changed since: `StoreError`."""
+
+    store: Store
+
+    def __call__(self, ref: FileRef) -> bytes:
+        data = self.store.read(ref.path)
+        self._refuse_changed(ref, len(data))
+        return data
+
+    def members(self, ref: FileRef) -> tuple[FileRef, ...]:
+        """Return the slices of a run; `ref.size` is the sum of theirs."""
+        entries = slice_files(self.store.list(ref.path), ref.path)
+        self._refuse_changed(ref, sum(entry.size for entry in entries))
+        return tuple(FileRef(role=ref.role, path=path, size=size) for path, size, _ in entries)
+
+    def _refuse_changed(self, ref: FileRef, size: int) -> None:
+        if size != ref.size:
+            raise StoreError(
+                f"{self.store.root}/{ref.path} has {size} bytes and had {ref.size} when it was "
+                "listed: run again when the copy is complete"
+            )
 
 
 def digest(job: FilmJob) -> str | Unread:
     """Return a film's `source_sha256`: its file's, or that of its files' digests in order."""
-    store = _store(job.root)
     try:
-        digests = [hashlib.sha256(_read(store, ref)).hexdigest() for ref in job.film.files]
+        return Files(_Reader(_store(job.root))).digest(job.film)
     except (StoreError, OSError) as error:
         return Unread(_one_line(error))
-    return (
-        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    )
 
 
 def with_detail(reject: Reject, hidden: tuple[str, ...]) -> Reject:

@@ -98,13 +98,15 @@ class FileRef:
         `image`; `roi` = a lesion's mask or crop, which of the two is told by content; for series
         `pre`, `post`.
     path
-        Relative to the release's root, with `/`. For a run of slices: the common prefix.
+        Relative to the release's root, with `/`. For a run of slices: their folder, which ends
+        with `/`; its DICOM files are the slices.
     size
-        Bytes, from the listing; part of the task id.
+        Bytes, from the listing, of all files of a run; part of the task id.
     lesion
         lesion_id that a `roi` belongs to.
     first, last
-        0-based inclusive frames or slices, where not all are read.
+        0-based inclusive frames, where not all are read; of a run the smallest and largest number
+        of its slices.
     """
 
     role: str
@@ -118,6 +120,11 @@ class FileRef:
         """Refuse a path that leaves the root: `ValueError`."""
         if not self.path or self.path.startswith("/") or "\\" in self.path:
             raise ValueError(f"path must be relative with '/', got {self.path!r}")
+
+    @property
+    def is_run(self) -> bool:
+        """A folder of slices, not one file."""
+        return self.path.endswith("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,8 +253,13 @@ class Film:
 
     @property
     def image(self) -> FileRef:
-        """The file with the role `image`."""
-        return next(ref for ref in self.files if ref.role == "image")
+        """The file with the role `image`; of a series its first run of slices."""
+        return next((ref for ref in self.files if ref.role == "image"), self.files[0])
+
+    @property
+    def is_series(self) -> bool:
+        """The film is computed from runs of slices."""
+        return any(ref.is_run for ref in self.files)
 
     def rois(self, lesion_id: str) -> tuple[FileRef, ...]:
         """Return the files that hold this lesion's mask or crop, in the table's order."""

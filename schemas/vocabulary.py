@@ -288,6 +288,8 @@ class Margin(StrEnum):
     MICROLOBULATED = "microlobulated"
     OBSCURED = "obscured"
     ILL_DEFINED = "ill_defined"
+    IRREGULAR = "irregular"
+    """Not circumscribed, neither spiculated (margins on MRI and contrast mammograms)."""
     SPICULATED = "spiculated"
 
 
@@ -486,6 +488,8 @@ class QualityFlag(StrEnum):
     """The lesions fit the breast only when mirrored against the release's rule."""
     UNLINKED_GEOMETRY = "unlinked_geometry"
     """A region is drawn that belongs to no finding of the release."""
+    SLICE_ORDER_CONFLICT = "slice_order_conflict"
+    """File names and InstanceNumber count the slices differently; InstanceNumber was used."""
     POSTOPERATIVE = "postoperative"
     """The breast shows the results of surgery."""
     PRIOR = "prior"

@@ -18,11 +18,33 @@ from etl.readers.luts import LookupTable, Rescale, Window, modality_transform, v
 from schemas.errors import ContentError, UsageError
 from schemas.film import FileRef
 from schemas.rejects import RejectReason
-from schemas.vocabulary import FrameKind, QualityFlag
+from schemas.vocabulary import FrameKind, Orientation, QualityFlag
 
-__all__ = ["Picture", "load", "stored_values"]
+__all__ = ["Picture", "Section", "load", "stored_values"]
 
 _DEPTHS = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What a picture computed from a section of the body has beside its pixels.
+
+    Parameters
+    ----------
+    anatomy
+        (rows, columns), where tissue is looked for: the picture itself may not show it.
+    columns
+        First column of the one breast, and the first behind it.
+    midline_left
+        The patient's mid-line is at the breast's left border (of the stored pixels).
+    turned
+        What brings anterior up.
+    """
+
+    anatomy: npt.NDArray[Any]
+    columns: tuple[int, int]
+    midline_left: bool
+    turned: Orientation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +72,8 @@ class Picture:
     edges
         Sums of the first and of the last column of a volume's frame 0; None where the film's
         geometry frame does not ask for them.
+    section
+        Of magnetic resonance: which part of the picture is the breast.
     """
 
     array: npt.NDArray[Any]
@@ -63,6 +87,7 @@ class Picture:
     header: Mapping[str, str] = field(default_factory=dict)
     flags: frozenset[QualityFlag] = frozenset()
     edges: tuple[int, int] | None = None
+    section: Section | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,16 +96,23 @@ class Picture:
 
     @property
     def sha256(self) -> str:
-        """Digest of the stored pixels."""
-        return pixel_sha256(self.array)
+        """Digest of the stored pixels; of a section, of its own columns."""
+        if self.section is None:
+            return pixel_sha256(self.array)
+        return pixel_sha256(np.ascontiguousarray(self.array[:, slice(*self.section.columns)]))
 
     def view(self, stride: int) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_] | None]:
         """Return every `stride`-th pixel, brighter where denser, uint16, and what is padding."""
-        part = self.array[::stride, ::stride]
+        source = self.array if self.section is None else self.section.anatomy
+        part = source[::stride, ::stride]
         levels = self.modality.apply(part)
         if self.inverted:
             levels = -levels
         invalid = None
+        if self.section is not None:
+            invalid = np.ones(part.shape, dtype=np.bool_)
+            first, last = (-(-column // stride) for column in self.section.columns)
+            invalid[:, first:last] = False
         if self.padding is not None:
             invalid = (part >= self.padding[0]) & (part <= self.padding[1])
             if invalid.all():

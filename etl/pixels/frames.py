@@ -22,8 +22,7 @@ def settle_frame(film: Film, picture: Picture) -> tuple[Film, Orientation]:
 
 
 def _native(film: Film, picture: Picture) -> tuple[Film, Orientation]:
-    del picture
-    return film, Orientation.IDENTITY
+    return film, picture.section.turned if picture.section else Orientation.IDENTITY
 
 
 def _dbt_upright(film: Film, picture: Picture) -> tuple[Film, Orientation]:

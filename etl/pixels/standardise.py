@@ -6,28 +6,29 @@ encode. Each step is a pure function in a module of its own; this one only says 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from etl.fingerprint import phash, sha256, thumbnail
+from etl.fingerprint import phash, thumbnail
 from etl.pixels.arrange import keep, place, warped
 from etl.pixels.decode import Picture, load
 from etl.pixels.encode import encode_image, encode_mask
+from etl.pixels.files import Files, Read
 from etl.pixels.frames import settle_frame
 from etl.pixels.labels import draw_labels
 from etl.pixels.placement import Placement
 from etl.pixels.rows import Facts, annotated, geometry, lesion_row, sample_row, spacing_of
 from etl.pixels.settle import Settled, settle_lesion
 from etl.pixels.tissue import Tissue, find_tissue, unspoilt, view_stride
+from etl.pixels.volume import load_series
 from etl.pixels.window import Levels, choose, tissue_range
 from schemas.errors import ContentError
-from schemas.film import FileRef, Film
+from schemas.film import Film
 from schemas.rejects import Reject, RejectReason
 from schemas.release import Header, ReleaseInfo
 from schemas.sample import MASK_IGNORE, Sample
@@ -44,33 +45,10 @@ from schemas.vocabulary import (
 
 __all__ = ["standardise"]
 
-Read = Callable[[FileRef], bytes]
 Resolve = Callable[[Film, Header], Film]
 
 _COARSE = 512
 """Statistics are taken from about this many pixels along the long side."""
-
-
-@dataclass(slots=True)
-class _Files:
-    """A film's files, read once each; their digests stay."""
-
-    read: Read
-    digests: dict[FileRef, str] = field(default_factory=dict)
-
-    def __call__(self, ref: FileRef) -> bytes:
-        data = self.read(ref)
-        self.digests[ref] = sha256(data)
-        return data
-
-    def digest(self, film: Film) -> str:
-        """Return the file's digest; of several files that of their digests in order."""
-        for ref in film.files:
-            if ref not in self.digests:
-                self(ref)
-        digests = [self.digests[ref] for ref in film.files]
-        whole = "".join(digests).encode()
-        return digests[0] if len(digests) == 1 else hashlib.sha256(whole).hexdigest()
 
 
 def standardise(
@@ -97,19 +75,10 @@ def standardise(
         A Reject of stage `decode` where the image file is unusable, of stage `kernel` where the
         film cannot be made from it.
     """
-    files = _Files(read)
-    data = files(film.image)
+    files = Files(read)
     stage = "decode"
     try:
-        picture = load(
-            data,
-            film.image,
-            film.frame,
-            film.frame_kind,
-            depth=film.depth_fraction if film.frame_kind is FrameKind.SLICE else None,
-            edges=film.geometry_frame is GeometryFrame.DBT_UPRIGHT,
-        )
-        del data
+        picture = _loaded(film, files)
         stage = "kernel"
         return _made(film, files, picture, spec, info, resolve)
     except ContentError as error:
@@ -123,9 +92,22 @@ def standardise(
         )
 
 
+def _loaded(film: Film, files: Files) -> Picture:
+    if film.is_series:
+        return load_series(film, files.slices)
+    return load(
+        files(film.image),
+        film.image,
+        film.frame,
+        film.frame_kind,
+        depth=film.depth_fraction if film.frame_kind is FrameKind.SLICE else None,
+        edges=film.geometry_frame is GeometryFrame.DBT_UPRIGHT,
+    )
+
+
 def _made(
     planned: Film,
-    files: _Files,
+    files: Files,
     picture: Picture,
     spec: Spec,
     info: ReleaseInfo,
@@ -221,6 +203,8 @@ def _tissue_and_levels(
     stride = view_stride(picture.size)
     view, invalid = picture.view(stride)
     tissue = find_tissue(view, rule, stride, invalid, expected)
+    if picture.section is not None:
+        tissue = replace(tissue, chest_left=picture.section.midline_left)
     inside = unspoilt(tissue, rule)
     if invalid is not None:
         inside &= ~invalid
