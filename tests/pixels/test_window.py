@@ -201,4 +201,4 @@ def test_one_grey_level_in_the_tissue_is_no_division_by_zero() -> None:
 
 def test_deeper_pixels_of_a_windowed_release_are_windowed() -> None:
     picture = read(DEEP, BitsStored=12, WindowCenter=2000, WindowWidth=1000)
-    assert choose(picture, "device", True, (1.0, 2.0)).kind is WindowKind.DEVICE
+    assert choose(picture, "device", True, (1500.0, 2500.0)).kind is WindowKind.DEVICE
