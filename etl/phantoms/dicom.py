@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -147,6 +149,7 @@ def write_ffdm(
     patient_id: str = "PHANTOM",
     spacing_mm: float = 0.07,
     key: str = "0",
+    tags: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a digital mammogram for presentation (PS3.3 A.26.2).
 
@@ -158,6 +161,8 @@ def write_ffdm(
         Explicit VR little endian, JPEG lossless SV1 (predictor 1), JPEG 2000 lossless or RLE.
     key
         Names the UIDs: the same key gives the same file.
+    tags
+        Values by DICOM keyword that replace those written here; None leaves an element out.
 
     Raises
     ------
@@ -181,6 +186,11 @@ def write_ffdm(
     data.SeriesNumber = data.InstanceNumber = 1
     data.ImagerPixelSpacing = [spacing_mm, spacing_mm]
     data.WindowCenter, data.WindowWidth = 2 ** (bits - 1), 2**bits
+    for keyword, value in (tags or {}).items():
+        if value is None:
+            delattr(data, keyword)
+        else:
+            setattr(data, keyword, value)
     _describe_pixels(data, image, bits)
     data.file_meta = _meta(DigitalMammographyXRayImageStorageForPresentation, instance, syntax)
     if syntax == ExplicitVRLittleEndian:
