@@ -10,10 +10,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from etl.pixels.decode import Picture
+from etl.pixels.settle import Settled
 from schemas.film import Film, Geometry
-from schemas.vocabulary import GeometryFrame, GeometryKind, Laterality, Orientation
+from schemas.vocabulary import (
+    GeometryFrame,
+    GeometryKind,
+    Laterality,
+    Orientation,
+    QualityFlag,
+    View,
+)
 
-__all__ = ["settle_frame"]
+__all__ = ["mirrored", "settle_frame"]
 
 
 def settle_frame(film: Film, picture: Picture) -> tuple[Film, Orientation]:
@@ -61,8 +69,47 @@ def _turned(shape: Geometry, size: tuple[int, int]) -> Geometry:
     return replace(shape, values=values, rings=rings)
 
 
+def _embed_png(film: Film, picture: Picture) -> tuple[Film, Orientation]:
+    """Mirror boxes that were drawn on EMBED's PNG copy, where that copy was mirrored.
+
+    Pictures of the views CC, MLO and ML whose rows run towards posterior were mirrored before the
+    boxes were placed; without Patient Orientation those of right breasts were (sample notebook of
+    Emory-HITI/EMBED_Open_Data and its ROI Reference v1.2).
+    """
+    orientation = picture.header.get("PatientOrientation", "")
+    was_mirrored = film.view in (View.CC, View.MLO, View.ML) and (
+        orientation[:1] == "P" if orientation else film.laterality is Laterality.R
+    )
+    if not was_mirrored:
+        return film, Orientation.IDENTITY
+    lesions = tuple(
+        replace(lesion, geometry=_mirrored_box(lesion.geometry, picture.size[1]))
+        if lesion.geometry
+        else lesion
+        for lesion in film.lesions
+    )
+    return replace(film, lesions=lesions), Orientation.IDENTITY
+
+
+def _mirrored_box(shape: Geometry, width: int) -> Geometry:
+    x0, y0, x1, y1 = shape.values
+    return replace(shape, values=(width - x1, y0, width - x0, y1))
+
+
+def mirrored(settled: Settled, width: int) -> Settled:
+    """Return a lesion mirrored left to right against its release's rule, and flagged so."""
+    if not settled.rings:
+        return settled
+    return replace(
+        settled,
+        rings=tuple(tuple((width - x, y) for x, y in ring) for ring in settled.rings),
+        film_flags=settled.film_flags | {QualityFlag.GEOMETRY_MIRRORED},
+    )
+
+
 _FRAMES: dict[GeometryFrame, Callable[[Film, Picture], tuple[Film, Orientation]]] = {
     GeometryFrame.NATIVE: _native,
     GeometryFrame.DBT_UPRIGHT: _dbt_upright,
+    GeometryFrame.EMBED_PNG: _embed_png,
 }
 """One rule for each frame in which a release gives coordinates, cited where it is defined."""

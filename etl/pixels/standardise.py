@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from etl.fingerprint import phash, thumbnail
-from etl.pixels.arrange import keep, place, warped
+from etl.pixels.arrange import Kept, keep, place, warped
 from etl.pixels.decode import Picture, load
 from etl.pixels.encode import encode_image, encode_mask
 from etl.pixels.files import Files, Read
-from etl.pixels.frames import settle_frame
+from etl.pixels.frames import mirrored, settle_frame
 from etl.pixels.labels import draw_labels
 from etl.pixels.placement import Placement
 from etl.pixels.rows import Facts, annotated, geometry, lesion_row, sample_row, spacing_of
@@ -121,6 +121,8 @@ def _made(
     expected = _expected_side(film, picture, turned)
     tissue, levels = _tissue_and_levels(film, picture, info, spec, expected)
     kept = keep(tissue, lesions, picture.size, spacing)
+    if film.geometry_frame is GeometryFrame.EMBED_PNG:
+        kept = _kept_either_way(kept, tissue, lesions, picture, spacing)
     placement, scale = place(kept, tissue, turned, picture.size, spec, spacing)
     facts = Facts(
         film=film,
@@ -143,6 +145,24 @@ def _made(
             visible[(labels > 0) & (labels < MASK_IGNORE)] = 255
         image = np.asarray(cv2.copyTo(image, visible), dtype=np.uint16)
     return _sample(facts, tissue, image, labels, rows, info, spec)
+
+
+def _kept_either_way(
+    kept: Kept,
+    tissue: Tissue,
+    lesions: list[Settled],
+    picture: Picture,
+    spacing: tuple[float, float] | None,
+) -> Kept:
+    """Return what is kept with all lesions mirrored, where only so they lie on the breast.
+
+    EMBED's rule fails for some images (issues 5 and 9 of Emory-HITI/EMBED_Open_Data).
+    """
+    if not any(lesion.lost for lesion in kept.lesions):
+        return kept
+    turned = [mirrored(lesion, picture.size[1]) for lesion in lesions]
+    other = keep(tissue, turned, picture.size, spacing)
+    return kept if any(lesion.lost for lesion in other.lesions) else other
 
 
 def _sample(

@@ -10,18 +10,23 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from schemas.errors import ContentError
 from schemas.rejects import RejectReason
 
-__all__ = ["NULL_WORDS", "read_rows", "titles_of"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["NULL_WORDS", "read_columns", "read_rows", "titles_in", "titles_of"]
 
 NULL_WORDS = frozenset({"", "n/a", "na", "nan", "null", "#n/a"})
 """Cells that mean nothing, in small letters."""
 
 _DELIMITERS = (",", ";", "\t", "|")
 _LONGEST_CELL = 1 << 26
+_PIECE = 8 << 20
 
 
 def read_rows(
@@ -68,6 +73,82 @@ def read_rows(
         raise ContentError(
             RejectReason.BAD_ROW, f"line {reader.line_num} cannot be read: {error}"
         ) from error
+
+
+def titles_in(head: bytes) -> tuple[str, ...]:
+    """Return the titles of a table from its first bytes; empty where they hold no whole line."""
+    line, ended, _ = head.decode("utf-8-sig", errors="replace").partition("\n")
+    if not ended or not line.strip():
+        return ()
+    cells = next(csv.reader([line.rstrip("\r")], delimiter=_delimiter(line)))
+    return tuple(titles_of(cells)) if any(cell.strip() for cell in cells) else ()
+
+
+def read_columns(
+    stream: BinaryIO,
+    titles: Sequence[str],
+    columns: Sequence[str],
+    null_words: Collection[str] = NULL_WORDS,
+) -> pa.Table:
+    """Return columns of a large UTF-8 table with commas, read in pieces and never held whole.
+
+    Cells are those of `read_rows`: stripped text, null where they hold a null word.
+
+    Parameters
+    ----------
+    stream
+        The table from its first byte.
+    titles
+        Its titles, from `titles_in`.
+    columns
+        Titles to keep, in this order; one that the table lacks is all null.
+    null_words
+        In small letters; another set where a release's codes look like one (`NA`).
+
+    Raises
+    ------
+    ContentError
+        `bad_row`: a line has more or fewer cells than titles, or is no UTF-8.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    present = [column for column in columns if column in titles]
+    try:
+        with arrow_csv.open_csv(
+            stream,
+            arrow_csv.ReadOptions(
+                column_names=list(titles), skip_rows=1, block_size=_PIECE, use_threads=False
+            ),
+            arrow_csv.ParseOptions(newlines_in_values=True),
+            arrow_csv.ConvertOptions(
+                include_columns=present,
+                column_types=dict.fromkeys(present, pa.string()),
+                strings_can_be_null=False,
+            ),
+        ) as reader:
+            pieces = [_stripped(piece, columns, null_words) for piece in reader]
+    except pa.ArrowInvalid as error:
+        raise ContentError(RejectReason.BAD_ROW, f"the table cannot be read: {error}") from error
+    return pa.Table.from_batches(pieces, pa.schema([(name, pa.string()) for name in columns]))
+
+
+def _stripped(
+    piece: pa.RecordBatch, columns: Sequence[str], null_words: Collection[str]
+) -> pa.RecordBatch:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nulls = pa.array(sorted(null_words), pa.string())
+    arrays = []
+    for name in columns:
+        if name in piece.schema.names:
+            cells = pc.utf8_trim_whitespace(piece.column(name))
+            said = pc.invert(pc.is_in(pc.utf8_lower(cells), value_set=nulls))
+            arrays.append(pc.if_else(said, cells, pa.scalar(None, pa.string())))
+        else:
+            arrays.append(pa.nulls(piece.num_rows, pa.string()))
+    return pa.RecordBatch.from_arrays(arrays, list(columns))
 
 
 def _encoding(data: bytes) -> str:
