@@ -92,7 +92,7 @@ def _table(clinical: Clinical) -> Iterator[Remark]:
             meaning="the images of these breasts are rejected",
         )
     for path in clinical.unused:
-        yield Remark(ok=True, what=f"{path} is not used: {clinical.path} says the same")
+        yield Remark(ok=True, what=f"{path} is not used: it has no more rows")
 
 
 def _listed(release: Release) -> Iterator[Remark]:
