@@ -5,9 +5,11 @@ Planning opens no image, so a listing with sizes stands for a copy.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from schemas.errors import ContentError
 from schemas.film import Film
 from schemas.rejects import Absent, Reject
 from schemas.release import HeaderIndex, Release, Source
@@ -30,6 +32,17 @@ def planned(
 ) -> list[Film | Reject | Absent]:
     """Return everything that a source plans."""
     return list(source.plan(release, HeaderIndex() if index is None else index))
+
+
+def header_index(source: Source, release: Release) -> HeaderIndex:
+    """Return the headers of the files that a layout needs, read here and whole."""
+    from etl.readers.dicom import read_header
+
+    headers = {}
+    for path in source.files_to_index(release):
+        with contextlib.suppress(ContentError):
+            headers[path] = read_header(release.read(path), whole=True)
+    return HeaderIndex(headers)
 
 
 def films(items: Iterable[Film | Reject | Absent]) -> dict[str, Film]:
