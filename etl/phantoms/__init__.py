@@ -24,6 +24,7 @@ Writer = Callable[..., Truth]
 WRITERS: dict[str, str] = {
     "cbis_ddsm": "etl.phantoms.cbis_ddsm",
     "cmmd": "etl.phantoms.cmmd",
+    "inbreast": "etl.phantoms.inbreast",
     "mias": "etl.phantoms.mias",
 }
 """Release key to the module whose `write` is its writer; imported when it is asked for."""

@@ -19,6 +19,7 @@ __all__ = ["SOURCES", "source"]
 SOURCES: dict[str, str] = {
     "cbis_ddsm": "etl.sources.cbis_ddsm",
     "cmmd": "etl.sources.cmmd",
+    "inbreast": "etl.sources.inbreast",
     "mias": "etl.sources.mias",
 }
 """Module of each source by its key, which is the one in `ReleaseInfo.key`."""
