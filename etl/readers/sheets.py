@@ -16,7 +16,7 @@ from etl.readers.tables import NULL_WORDS, titles_of
 from schemas.errors import ContentError
 from schemas.rejects import RejectReason
 
-__all__ = ["read_grid", "read_sheet", "sheet_names"]
+__all__ = ["iterate_sheet", "read_grid", "read_sheet", "sheet_names"]
 
 _BIFF = b"\xd0\xcf\x11\xe0"
 _ZIP = b"PK"
@@ -80,6 +80,36 @@ def read_sheet(
         cells = [*line[:width], *[None] * (width - len(line))]
         if any(cells):
             yield dict(zip(titles, cells, strict=True))
+
+
+def iterate_sheet(data: bytes) -> Iterator[dict[str, str | None]]:
+    """Yield the rows of a workbook's first sheet like `read_sheet`, holding one row at a time.
+
+    For tables of a row an image, which take minutes and gigabytes as a grid.
+
+    Raises
+    ------
+    ContentError
+        `bad_row`: no workbook, or no title line.
+    """
+    if not data.startswith(_ZIP):
+        yield from read_sheet(data)
+        return
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        lines = book.worksheets[0].iter_rows(values_only=True)
+        titles = titles_of([_text(value) or "" for value in next(lines, ())])
+        for line in lines:
+            cells = [_text(value) for value in line[: len(titles)]]
+            cells += [None] * (len(titles) - len(cells))
+            if any(cells):
+                yield dict(zip(titles, cells, strict=True))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise ContentError(
+            RejectReason.BAD_ROW, f"the Excel workbook cannot be read: {error}"
+        ) from error
 
 
 def _plain(name: str) -> str:
