@@ -17,6 +17,7 @@ from schemas.release import Source
 __all__ = ["SOURCES", "source"]
 
 SOURCES: dict[str, str] = {
+    "bcs_dbt": "etl.sources.bcs_dbt",
     "cbis_ddsm": "etl.sources.cbis_ddsm",
     "cmmd": "etl.sources.cmmd",
     "inbreast": "etl.sources.inbreast",
