@@ -25,8 +25,10 @@ WRITERS: dict[str, str] = {
     "bcs_dbt": "etl.phantoms.bcs_dbt",
     "cbis_ddsm": "etl.phantoms.cbis_ddsm",
     "cmmd": "etl.phantoms.cmmd",
+    "embed": "etl.phantoms.embed",
     "inbreast": "etl.phantoms.inbreast",
     "mias": "etl.phantoms.mias",
+    "omi_db": "etl.phantoms.omi_db",
 }
 """Release key to the module whose `write` is its writer; imported when it is asked for."""
 

@@ -20,8 +20,10 @@ SOURCES: dict[str, str] = {
     "bcs_dbt": "etl.sources.bcs_dbt",
     "cbis_ddsm": "etl.sources.cbis_ddsm",
     "cmmd": "etl.sources.cmmd",
+    "embed": "etl.sources.embed",
     "inbreast": "etl.sources.inbreast",
     "mias": "etl.sources.mias",
+    "omi_db": "etl.sources.omi_db",
 }
 """Module of each source by its key, which is the one in `ReleaseInfo.key`."""
 

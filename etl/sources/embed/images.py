@@ -238,8 +238,8 @@ def exam_images(exam: str, images: Sequence[Image]) -> list[Image]:
     """Return an exam's images with repeats, pairs and twins told."""
     groups: dict[tuple[object, ...], list[Image]] = defaultdict(list)
     for image in images:
-        kind = (image.side, image.view, image.modality, image.spot, image.modifier)
-        groups[*kind, image.processing].append(image)
+        groups[_kind(image)].append(image)
+    last = {kind: max(image.taken for image in group) for kind, group in groups.items()}
     latest = {
         max(group, key=lambda image: (image.taken, image.key)).key for group in groups.values()
     }
@@ -250,14 +250,20 @@ def exam_images(exam: str, images: Sequence[Image]) -> list[Image]:
     return [
         replace(
             image,
-            repeated=image.view is not None and image.key not in latest,
+            repeated=image.view is not None and image.taken < last[_kind(image)],
             pair=_pair(exam, image, exposures) if image.key in latest else None,
             twin_of_presentation=image.processing
-            and (image.side, image.view, image.modality, image.spot, image.modifier, False)
-            in groups,
+            and _kind(replace(image, processing=False)) in groups,
         )
         for image in images
     ]
+
+
+def _kind(image: Image) -> tuple[object, ...]:
+    return (
+        *(image.side, image.view, image.modality, image.spot, image.modifier),
+        image.processing,
+    )
 
 
 def _exposure(exam: str, image: Image) -> str | None:
