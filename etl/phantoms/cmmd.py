@@ -275,6 +275,7 @@ def _store(
         age=case.age,
         spacing_mm=PIXEL_MM / release.scale,
         explicit=int(file.series[-1]) % 2 == 0,
+        window_bits=16 if traps == ["16 bits"] else 8,
     )
     if "truncated" in traps:
         path.write_bytes(path.read_bytes()[: int(size * 0.6)])

@@ -119,6 +119,7 @@ def write_image(
     age: int,
     spacing_mm: float,
     explicit: bool,
+    window_bits: int = 8,
 ) -> None:
     """Write a mammogram as CMMD has them.
 
@@ -131,6 +132,8 @@ def write_image(
         uint8, or uint16 for the one patient stored in 16 bits; rows x columns.
     side, view
         `L` or `R` as the header says; `CC` or `MLO`.
+    window_bits
+        Bits of the identity window that is written, whatever is stored.
     """
     bits = 8 * image.dtype.itemsize
     data = Dataset()
@@ -152,7 +155,7 @@ def write_image(
     code.ViewModifierCodeSequence = []
     data.ViewCodeSequence = [code]
     data.ImagerPixelSpacing = [f"{spacing_mm:.6g}"] * 2
-    data.WindowCenter, data.WindowWidth = 128, 256
+    data.WindowCenter, data.WindowWidth = 2 ** (window_bits - 1), 2**window_bits
     data.VOILUTFunction = "SIGMOID"
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.Rows, data.Columns = image.shape
