@@ -23,6 +23,7 @@ from beam_jobs.draft import Compacted, Draft, dataset_of, rows_of
 from beam_jobs.planning import is_private
 from beam_jobs.privacy import carry_join, write_join
 from beam_jobs.settings import Settings
+from beam_jobs.spool import Spool
 from etl.audit import AUDIT_COLUMNS, AuditFinding, audit
 from schemas.dataset import SourceCounts, SourceSummary
 from schemas.errors import MammoError
@@ -41,15 +42,17 @@ def audited(draft: Draft, settings: Settings) -> Draft:
     store = open_store(settings.output)
     if store.stat(f"{draft.version}/dataset.json") is not None:
         return draft
-    rows: list[dict[str, Any]] = []
-    thumbnails: dict[str, bytes] = {}
     paths = [path for source in draft.sources.values() for path in source.receipts]
-    for table in _tables(store, paths):
-        samples = _samples(table)
-        rows += samples.select(list(AUDIT_COLUMNS)).to_pylist()
-        pictures = table["thumbnail"].drop_null().to_pylist()
-        thumbnails |= dict(zip(samples["sample_id"].to_pylist(), pictures, strict=True))
-    return replace(draft, findings=tuple(audit(rows, thumbnails)))
+    rows = []
+    with store.temporary(settings.run or "audit") as folder:
+        spool = Spool(folder / "thumbnails")
+        for table in _tables(store, paths):
+            rows.append(_samples(table).select(list(AUDIT_COLUMNS)))
+            spool.extend(table["thumbnail"].drop_null().to_pylist())
+        if not rows:
+            return draft
+        findings = audit(pa.concat_tables(rows), spool)
+    return replace(draft, findings=tuple(findings))
 
 
 def _tables(store: Store, paths: Sequence[str]) -> Iterable[pa.Table]:

@@ -1,10 +1,8 @@
 """Find images that are in the corpus twice, and patients that thereby stand on two sides.
 
-Three steps, each cheaper to be wrong in than the next: equal `pixel_sha256` is one image; a 256-bit
-perceptual hash proposes pairs of one modality class, side and view; the correlation of their
-rank-transformed thumbnails decides. Hashes alone cannot: under a new window or gamma the distances
-of copies and of strangers overlap. Breasts are already cropped and turned to the left edge when
-they are hashed, so mirrored copies meet.
+Equal `pixel_sha256` is one image. For the rest, signatures (`etl.likeness`) propose pairs of one
+modality class, side and view, the most alike first, and the texture of the two aligned pictures
+decides. Breasts are already cropped and turned to the left edge, so mirrored copies meet.
 
 Samples of one `pair_key` (a film under two ids, the two images of one exposure) belong together by
 the release's own word and are not reported.
@@ -12,14 +10,20 @@ the release's own word and are not reported.
 
 from __future__ import annotations
 
+import itertools
+import os
+import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from etl.likeness import alike, in_shape, signatures
 from schemas.vocabulary import Modality, QualityFlag
 
 __all__ = ["AUDIT_COLUMNS", "AuditFinding", "AuditSettings", "audit", "audit_summary"]
@@ -31,10 +35,10 @@ AUDIT_COLUMNS = (
     "laterality",
     "view",
     "split",
-    "split_key",
     "pair_key",
     "pixel_sha256",
-    "phash",
+    "height",
+    "width",
 )
 """Columns of the manifest that the audit reads."""
 
@@ -47,10 +51,12 @@ _CLASS = {
     Modality.CESM_SUB: "subtraction",
     Modality.MRI: "magnetic resonance",
 }
-_BLOCK = 1024
+_ROWS, _COLUMNS = 512, 4096
+"""Signatures compared at once: their products stay in a processor's cache."""
+_BATCH = 2048
 
-Words = npt.NDArray[np.uint64]
-Row = Mapping[str, Any]
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +65,25 @@ class AuditSettings:
 
     Parameters
     ----------
-    phash_bits
-        Largest Hamming distance of a candidate pair, of 256 bits.
+    similarity
+        Smallest product of two signatures that proposes a pair.
+    pairs
+        Largest number of proposed pairs that are aligned, the most alike first. Small corpora never
+        reach it; in large ones it bounds the time, and less alike pairs are not looked at.
     correlation
-        Smallest correlation of two rank-transformed thumbnails that is one image.
+        Smallest correlation of two aligned textures that is one image.
 
     Notes
     -----
-    Calibrated on 160 MIAS films (6,320 pairs of one side and view). Strangers: 60 bits or more
-    (0.1 % 74, 1 % 86, median 114), correlation 0.967 or less; 17 pairs lie within 80 bits, the
-    closest of them at 0.963. Copies with the same crop, medians: rescaled, JPEG of quality 50,
-    noise, gamma 0.5 and 2 within 8 bits and above 0.999; window over 10-70 % of the range 48 bits
-    and 0.985, of which 74 % are found at 64 bits, 86 % at 80, 87 % at 90. Where the breast was
-    found anew after the change its crop differs, and fewer are found: 50 % under gamma 0.5, 57 %
-    under gamma 2, 64 % cropped by 5 %. The audit reports what it finds and proves no absence.
+    Calibrated on 160 MIAS films (6,320 pairs of one side). Strangers: similarity 0.31 (median),
+    0.55 (10 %), 0.71 (1 %), 0.8 (0.1 %); correlation after alignment 0.60 or less. Copies, found
+    at 0.65 and 0.65: see `docs/performance.md`. The audit reports what it finds and proves no
+    absence.
     """
 
-    phash_bits: int = 80
-    correlation: float = 0.97
+    similarity: float = 0.65
+    pairs: int = 50_000
+    correlation: float = 0.65
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings for dataset.json."""
@@ -94,16 +101,18 @@ class AuditFinding:
 
 
 def audit(
-    rows: Sequence[Row], thumbnails: Mapping[str, bytes], settings: AuditSettings | None = None
+    rows: pa.Table, thumbnails: Sequence[bytes], settings: AuditSettings | None = None
 ) -> list[AuditFinding]:
     """Return one finding for each sample that the corpus holds more than once.
 
     Parameters
     ----------
     rows
-        Rows with `AUDIT_COLUMNS`; phash as 64 hex digits.
+        Table with `AUDIT_COLUMNS`, in any order.
     thumbnails
-        By sample_id, as `etl.fingerprint.thumbnail` wrote them.
+        In the order of the rows, as `etl.fingerprint.thumbnail` wrote them. Each is taken once for
+        its signature, and again where a pair is aligned, from several threads: they may lie in a
+        file.
 
     Returns
     -------
@@ -112,17 +121,20 @@ def audit(
         on more than one side carries `audit:leak`, on all of them.
     """
     settings = settings or AuditSettings()
-    ordered = sorted(rows, key=lambda row: str(row["sample_id"]))
-    groups = _Groups(len(ordered))
-    for first, second in _equal_pixels(ordered):
+    names: list[str] = rows["sample_id"].to_pylist()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    ordered = rows.select(list(AUDIT_COLUMNS)).take(pa.array(order, pa.int64()))
+    groups = _Groups(len(order))
+    related = _related(ordered)
+    for first, second in _equal_pixels(ordered, related):
         groups.join(first, second)
-    for first, second in _near(ordered, thumbnails, settings):
+    for first, second in _near(ordered, related, _Ordered(thumbnails, order), settings):
         groups.join(first, second)
     return list(_findings(ordered, groups))
 
 
 def audit_summary(findings: Iterable[AuditFinding]) -> dict[str, int]:
-    """Return counts for dataset.json: groups, samples in them, samples that leak."""
+    """Return counts: groups, samples in them, samples that leak."""
     listed = list(findings)
     return {
         "groups": len({finding.duplicate_group for finding in listed}),
@@ -154,103 +166,172 @@ class _Groups:
         return [members for members in sets.values() if len(members) > 1]
 
 
-def _related(first: Row, second: Row) -> bool:
-    """Tell pairs that the release itself declares."""
-    return bool(
-        first["source"] == second["source"]
-        and first["pair_key"]
-        and first["pair_key"] == second["pair_key"]
-    )
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """Thumbnails in the order of sample_id."""
+
+    thumbnails: Sequence[bytes]
+    order: Sequence[int]
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.thumbnails[self.order[index]]
 
 
-def _equal_pixels(rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
+def _related(rows: pa.Table) -> Indices:
+    """Return a number for each pair that a release declares itself, -1 for samples of none."""
+    known: dict[tuple[str, str], int] = {}
+    pairs = zip(rows["source"].to_pylist(), rows["pair_key"].to_pylist(), strict=True)
+    numbers = [known.setdefault((a, b), len(known)) if b else -1 for a, b in pairs]
+    return np.array(numbers, np.int64)
+
+
+def _classes(rows: pa.Table) -> list[str]:
+    return [_CLASS[Modality(word)] for word in rows["modality"].to_pylist()]
+
+
+def _equal_pixels(rows: pa.Table, related: Indices) -> Iterator[tuple[int, int]]:
     seen: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        key = (_class_of(row), str(row["pixel_sha256"]))
+    keys = zip(_classes(rows), rows["pixel_sha256"].to_pylist(), strict=True)
+    for index, key in enumerate(keys):
         for other in seen[key]:
-            if not _related(rows[other], row):
+            if related[index] < 0 or related[index] != related[other]:
                 yield other, index
         seen[key].append(index)
 
 
-def _class_of(row: Row) -> str:
-    return _CLASS[Modality(row["modality"])]
-
-
 def _near(
-    rows: Sequence[Row], thumbnails: Mapping[str, bytes], settings: AuditSettings
+    rows: pa.Table, related: Indices, thumbnails: _Ordered, settings: AuditSettings
 ) -> Iterator[tuple[int, int]]:
     """Yield confirmed pairs within a modality class whose side and view do not disagree."""
-    buckets: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        buckets[_class_of(row), row["laterality"] or "", row["view"] or ""].append(index)
-    hashes = _words([str(row["phash"]) for row in rows])
-    for left, right in _compatible(sorted(buckets)):
-        for first, second in _candidates(hashes, buckets[left], buckets[right], settings):
-            if _related(rows[first], rows[second]):
-                continue
-            pictures = [thumbnails[rows[index]["sample_id"]] for index in (first, second)]
-            if _correlation(*pictures) >= settings.correlation:
-                yield first, second
+    shapes = list(zip(rows["height"].to_pylist(), rows["width"].to_pylist(), strict=True))
+    prints = _prints(thumbnails, shapes)
+    best = _Best(settings.similarity, settings.pairs, related)
+    with ThreadPoolExecutor(_threads()) as threads:
+        for left, right in _compatible(_buckets(rows)):
+            _propose(prints, left, right, best, threads)
+
+        def confirmed(pair: tuple[int, int]) -> bool:
+            first, second = (in_shape(thumbnails[one], shapes[one]) for one in pair)
+            return alike(first, second) >= settings.correlation
+
+        pairs = best.pairs()
+        for pair, same in zip(pairs, threads.map(confirmed, pairs), strict=True):
+            if same:
+                yield pair
 
 
-def _compatible(
-    keys: Sequence[tuple[str, str, str]],
-) -> Iterator[tuple[tuple[str, str, str], tuple[str, str, str]]]:
-    for position, left in enumerate(keys):
-        for right in keys[position:]:
-            agree = all(a == b or not a or not b for a, b in zip(left[1:], right[1:], strict=True))
-            if left[0] == right[0] and agree:
-                yield left, right
+def _threads() -> int:
+    return min(8, os.cpu_count() or 1)
 
 
-def _words(hashes: Sequence[str]) -> Words:
-    """Return hex hashes as (n, 4) uint64."""
-    raw = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=">u8")
-    return raw.astype(np.uint64).reshape(len(hashes), 4)
+def _prints(thumbnails: _Ordered, shapes: Sequence[tuple[int, int]]) -> tuple[Floats, Floats]:
+    if not shapes:
+        return (np.zeros((0, 1), np.float32),) * 2
+    parts = []
+    for start in range(0, len(shapes), _BATCH):
+        batch = range(start, min(start + _BATCH, len(shapes)))
+        parts.append(signatures([thumbnails[i] for i in batch], [shapes[i] for i in batch]))
+    first, second = zip(*parts, strict=True)
+    return np.concatenate(first), np.concatenate(second)
 
 
-def _candidates(
-    hashes: Words, left: Sequence[int], right: Sequence[int], settings: AuditSettings
-) -> Iterator[tuple[int, int]]:
-    """Yield pairs within the Hamming distance, block by block, each unordered pair once."""
-    columns = np.asarray(right)
+Bucket = tuple[tuple[str, str, str], Indices]
+
+
+def _buckets(rows: pa.Table) -> list[Bucket]:
+    """Return the samples of each modality class, side and view."""
+    members: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    columns = (_classes(rows), rows["laterality"].to_pylist(), rows["view"].to_pylist())
+    for index, (kind, side, view) in enumerate(zip(*columns, strict=True)):
+        members[kind, side or "", view or ""].append(index)
+    return [(key, np.array(members[key], np.int64)) for key in sorted(members)]
+
+
+def _compatible(buckets: Sequence[Bucket]) -> Iterator[tuple[Indices, Indices]]:
+    for (a, left), (b, right) in itertools.combinations_with_replacement(buckets, 2):
+        agree = all(x == y or not x or not y for x, y in zip(a[1:], b[1:], strict=True))
+        if a[0] == b[0] and agree:
+            yield left, right
+
+
+class _Best:
+    """The most alike pairs, at most `count` of them: the same ones in whatever order they come."""
+
+    def __init__(self, floor: float, count: int, related: Indices) -> None:
+        self.floor = np.float32(floor)
+        self._count, self._related = count, related
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Floats, Indices, Indices]] = []
+        self._size = 0
+
+    def add(self, likeness: Floats, first: Indices, second: Indices) -> None:
+        """Take pairs; those that the release declares itself are left out."""
+        own = self._related[first]
+        kept = (own < 0) | (own != self._related[second])
+        low, high = np.minimum(first, second)[kept], np.maximum(first, second)[kept]
+        with self._lock:
+            self._waiting.append((likeness[kept], low, high))
+            self._size += len(low)
+            if self._size > 2 * self._count:
+                self._cut()
+
+    def _cut(self) -> None:
+        parts = zip(*self._waiting, strict=True)
+        likeness, first, second = (np.concatenate(part) for part in parts)
+        order = np.lexsort((second, first, -likeness))[: self._count]
+        self._waiting = [(likeness[order], first[order], second[order])]
+        self._size = len(order)
+        if self._size == self._count:
+            self.floor = max(self.floor, likeness[order[-1]])
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Return the pairs, the most alike first."""
+        if not self._size:
+            return []
+        self._cut()
+        _, first, second = self._waiting[0]
+        return list(zip(first.tolist(), second.tolist(), strict=True))
+
+
+def _propose(
+    prints: tuple[Floats, Floats],
+    left: Indices,
+    right: Indices,
+    best: _Best,
+    threads: ThreadPoolExecutor,
+) -> None:
+    """Compare all of `left` with all of `right` (each unordered pair once where they are one)."""
     same = left is right
-    for start in range(0, len(left), _BLOCK):
-        block = np.asarray(left[start : start + _BLOCK])
-        begin = start if same else 0
-        distance = np.zeros((len(block), len(columns) - begin), dtype=np.uint16)
-        for word in range(4):
-            differing = hashes[block, word][:, None] ^ hashes[columns[begin:], word][None, :]
-            distance += np.bitwise_count(differing)
-        for row, column in np.argwhere(distance <= settings.phash_bits):
-            first, second = int(block[row]), int(columns[begin + column])
-            if not same or first < second:
-                yield first, second
+    columns = [own[right] for own in prints]
+
+    def compare(start: int) -> None:
+        block = left[start : start + _ROWS]
+        rows = [own[block] for own in prints]
+        for begin in range(start if same else 0, len(right), _COLUMNS):
+            part = slice(begin, begin + _COLUMNS)
+            likeness = rows[0] @ columns[0][part].T
+            np.maximum(likeness, rows[1] @ columns[1][part].T, out=likeness)
+            if likeness.max() < best.floor:
+                continue
+            row, column = np.nonzero(likeness >= best.floor)
+            if same:
+                later = column + begin > row + start
+                row, column = row[later], column[later]
+            best.add(likeness[row, column], block[row], right[column + begin])
+
+    for _ in threads.map(compare, range(0, len(left), _ROWS)):
+        pass
 
 
-def _correlation(first: bytes, second: bytes) -> float:
-    """Return Pearson's correlation of two rank-transformed thumbnails of equal size."""
-    if len(first) != len(second):
-        return 0.0
-    a = np.frombuffer(first, dtype=np.uint8).astype(np.float64)
-    b = np.frombuffer(second, dtype=np.uint8).astype(np.float64)
-    a -= a.mean()
-    b -= b.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 0 else 0.0
-
-
-def _findings(rows: Sequence[Row], groups: _Groups) -> Iterator[AuditFinding]:
+def _findings(rows: pa.Table, groups: _Groups) -> Iterator[AuditFinding]:
+    names, sides = rows["sample_id"].to_pylist(), rows["split"].to_pylist()
     found = []
     for members in groups.members():
-        sides = {rows[member]["split"] for member in members}
         flags = [QualityFlag.AUDIT_DUPLICATE]
-        if len(sides) > 1:
+        if len({sides[member] for member in members}) > 1:
             flags.append(QualityFlag.AUDIT_LEAK)
-        first = str(rows[members[0]]["sample_id"])
+        first = names[members[0]]
         for member in members:
-            sample = str(rows[member]["sample_id"])
-            twin_of = None if sample == first else first
-            found.append(AuditFinding(sample, first, twin_of, tuple(flags)))
+            twin_of = None if names[member] == first else first
+            found.append(AuditFinding(names[member], first, twin_of, tuple(flags)))
     yield from sorted(found, key=lambda finding: finding.sample_id)

@@ -16,10 +16,11 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
-from etl.audit import AuditFinding, audit
-from etl.fingerprint import phash, thumbnail
+from etl.audit import AUDIT_COLUMNS, AuditFinding, audit
+from etl.fingerprint import thumbnail
 from etl.phantoms import write
 from etl.pixels.encode import decode_image
 from etl.pixels.standardise import standardise
@@ -31,7 +32,7 @@ from schemas.spec import Spec
 
 MIAS = source("mias")
 Picture = npt.NDArray[np.float64]
-ODD = 12  # every so many films are planted again, film by film
+ODD = 8  # every so many films are planted again, film by film
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,15 @@ def made(film: Film, data: bytes) -> Seen:
 
 def audited(originals: Iterable[Seen], copies: Iterable[Seen]) -> dict[str, AuditFinding]:
     """Audit originals in training with copies in test; findings by name, copies end in `+`."""
-    rows, pictures = [], {}
+    rows, pictures = [], []
     for side, mark, group in (("train", "", originals), ("test", "+", copies)):
         for one in group:
             name = one.name + mark
-            own = {"sample_id": name, "split": side, "split_key": name, "pair_key": None}
-            rows.append({**one.row, **own, "pixel_sha256": name})
-            pictures[name] = one.thumbnail
-    return {finding.sample_id: finding for finding in audit(rows, pictures)}
+            own = {"sample_id": name, "split": side, "pair_key": None, "pixel_sha256": name}
+            rows.append({key: {**one.row, **own}[key] for key in AUDIT_COLUMNS})
+            pictures.append(one.thumbnail)
+    table = pa.Table.from_pylist(rows)
+    return {finding.sample_id: finding for finding in audit(table, pictures)}
 
 
 def recall(originals: list[Seen], copies: list[Seen]) -> float:
@@ -131,8 +133,8 @@ def disturbed(one: Seen, change: Callable[[Picture], Picture]) -> Seen:
     if grey.shape == kept.shape:
         grey = grey * kept  # the kernel blackens what is no breast
     image = np.rint(grey * 65535).astype(np.uint16)
-    small = thumbnail(image)
-    return Seen(one.name, {**one.row, "phash": phash(small)}, small.tobytes(), image)
+    row = {**one.row, "height": image.shape[0], "width": image.shape[1]}
+    return Seen(one.name, row, thumbnail(image).tobytes(), image)
 
 
 @lru_cache(maxsize=2)
@@ -178,7 +180,7 @@ def test_copies_placed_alike_are_found_and_nothing_else(
     _say(capsys, f"{len(originals)} {films} films, copies placed alike", found)
     assert np.mean(list(found.values())) >= 0.95
     assert {name: share for name, share in found.items() if share < 0.95}.keys() <= {HARDEST}
-    assert found[HARDEST] >= 0.75
+    assert found[HARDEST] >= 0.85
 
 
 def test_copies_of_real_films_are_found_and_nothing_else(
@@ -196,7 +198,8 @@ def test_copies_of_real_films_are_found_and_nothing_else(
     _say(capsys, f"{len(films)} real films, copied before the kernel", found)
     assert {name: found[name] for name in FOUND_ANYWAY if found[name] < 0.95} == {}
     assert found["mirrored"] >= 0.9  # but for a breast that fills the film, which has no side
-    assert np.mean(list(found.values())) >= 0.75
+    assert found["cropped 5 %"] >= 0.9
+    assert np.mean(list(found.values())) >= 0.94
 
 
 def _say(capsys: pytest.CaptureFixture[str], title: str, found: dict[str, float]) -> None:
