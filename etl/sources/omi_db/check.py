@@ -169,7 +169,8 @@ def _marks(told: Counter[str]) -> Iterator[Remark]:
         else "",
     )
     yield Remark(
-        ok=not told["falling marks"],
-        what=f"marks with Y1 above Y2 in number: {told['falling marks']} of {told['marks']}",
+        ok=True,
+        what=f"marks whose first corner is the lower one (Y1 > Y2): {told['falling marks']} of "
+        f"{told['marks']}",
         meaning="corners are sorted, so both orders give one box",
     )
