@@ -260,7 +260,7 @@ def _film(name: Name, entry: Entry, row: Row, copy: _Copy) -> Film:
         density_scale="birads" if density else None,
         raw=RawWords(
             label=row[LABEL],
-            density=row.density,
+            density=None if row.density == "_" else row.density,
             view=name.view,
             finding=" ".join(row["Findings"].split()) or None,
             status=f"BIRADS {row['BIRADS']}" if row["BIRADS"] else None,
