@@ -25,6 +25,7 @@ WRITERS: dict[str, str] = {
     "bcs_dbt": "etl.phantoms.bcs_dbt",
     "cbis_ddsm": "etl.phantoms.cbis_ddsm",
     "cmmd": "etl.phantoms.cmmd",
+    "duke_mri": "etl.phantoms.duke_mri",
     "embed": "etl.phantoms.embed",
     "inbreast": "etl.phantoms.inbreast",
     "mias": "etl.phantoms.mias",

@@ -20,6 +20,7 @@ SOURCES: dict[str, str] = {
     "bcs_dbt": "etl.sources.bcs_dbt",
     "cbis_ddsm": "etl.sources.cbis_ddsm",
     "cmmd": "etl.sources.cmmd",
+    "duke_mri": "etl.sources.duke_mri",
     "embed": "etl.sources.embed",
     "inbreast": "etl.sources.inbreast",
     "mias": "etl.sources.mias",
