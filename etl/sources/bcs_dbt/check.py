@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from etl.readers.dicom import read_header
 from etl.readers.listing import named, natural_key
-from etl.sources.bcs_dbt.films import files_to_index, plan
+from etl.sources.bcs_dbt.films import nameless, plan_tables
 from etl.sources.bcs_dbt.tables import LABELS, SIDES, SPLITS, DbtTables, find_tables
 from schemas.errors import ContentError, MammoError, StoreError
 from schemas.film import Film
@@ -47,10 +47,10 @@ def verify(release: Release, index: HeaderIndex) -> Iterator[Remark]:
     """Compare a copy with the nine tables and 22,032 volumes; looks into a few headers."""
     try:
         tables = find_tables(release)
-        items = list(plan(release, index))
     except MammoError as error:
         yield Remark(ok=False, what=str(error), meaning="this copy cannot be read")
         return
+    items = list(plan_tables(tables, release, index))
     yield from _tables(tables)
     for split in SPLITS:
         yield from _labels(tables, split)
@@ -147,7 +147,7 @@ def _files(
     tables: DbtTables,
     items: Sequence[Film | Reject | Absent],
 ) -> Iterator[Remark]:
-    unread = [path for path in files_to_index(release) if path not in index.headers]
+    unread = [path for path in nameless(tables, release) if path not in index.headers]
     if unread:
         yield Remark(
             ok=False,

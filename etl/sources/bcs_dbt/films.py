@@ -48,7 +48,16 @@ from schemas.vocabulary import (
     Split,
 )
 
-__all__ = ["RELEASE", "Disk", "files_to_index", "plan", "resolve"]
+__all__ = [
+    "RELEASE",
+    "Disk",
+    "files_to_index",
+    "hashed_depth",
+    "nameless",
+    "plan",
+    "plan_tables",
+    "resolve",
+]
 
 RELEASE = ReleaseInfo(
     key="bcs_dbt",
@@ -58,7 +67,7 @@ RELEASE = ReleaseInfo(
         key="CC-BY-NC-4.0",
         title="Creative Commons Attribution-NonCommercial 4.0 International",
         redistributable=True,
-        weights_releasable=True,
+        weights_releasable=True,  # for uses that are not commercial
     ),
     citation=(
         "Buda M et al. (2020) Breast Cancer Screening - Digital Breast Tomosynthesis "
@@ -146,7 +155,13 @@ def plan(release: Release, index: HeaderIndex) -> Iterator[Film | Reject | Absen
     MammoError
         No table is there, or one is no table.
     """
-    tables = find_tables(release)
+    yield from plan_tables(find_tables(release), release, index)
+
+
+def plan_tables(
+    tables: DbtTables, release: Release, index: HeaderIndex
+) -> Iterator[Film | Reject | Absent]:
+    """Yield what `plan` yields, from tables that were read."""
     disk = Disk(release, index)
     for bad in tables.bad:
         yield _reject(bad.where, bad.table, RejectReason.BAD_ROW, bad.detail)
@@ -159,7 +174,11 @@ def plan(release: Release, index: HeaderIndex) -> Iterator[Film | Reject | Absen
 
 def files_to_index(release: Release) -> tuple[str, ...]:
     """Return the DICOM files that no folder, metadata.csv or name from the tables places."""
-    tables = find_tables(release)
+    return nameless(find_tables(release), release)
+
+
+def nameless(tables: DbtTables, release: Release) -> tuple[str, ...]:
+    """Return what `files_to_index` returns, from tables that were read."""
     known = {volume.location.series for volume in tables.volumes.values() if volume.location}
     entries = [entry for entry in release.entries if _may_be_volume(entry)]
     series = SeriesFiles(entries, PATIENT_ID, folders=listed_folders(release))
