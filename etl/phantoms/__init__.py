@@ -24,6 +24,7 @@ Writer = Callable[..., Truth]
 WRITERS: dict[str, str] = {
     "bcs_dbt": "etl.phantoms.bcs_dbt",
     "cbis_ddsm": "etl.phantoms.cbis_ddsm",
+    "cdd_cesm": "etl.phantoms.cdd_cesm",
     "cmmd": "etl.phantoms.cmmd",
     "duke_mri": "etl.phantoms.duke_mri",
     "embed": "etl.phantoms.embed",

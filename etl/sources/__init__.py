@@ -19,6 +19,7 @@ __all__ = ["SOURCES", "source"]
 SOURCES: dict[str, str] = {
     "bcs_dbt": "etl.sources.bcs_dbt",
     "cbis_ddsm": "etl.sources.cbis_ddsm",
+    "cdd_cesm": "etl.sources.cdd_cesm",
     "cmmd": "etl.sources.cmmd",
     "duke_mri": "etl.sources.duke_mri",
     "embed": "etl.sources.embed",
