@@ -117,7 +117,10 @@ def _cast(column: pa.Array | pa.ChunkedArray, item: pa.Field) -> pa.Array:
 
 def _lesions(tables: Sequence[pa.Table]) -> pa.Table:
     parts = [
-        pa.Table.from_struct_array(pc.list_flatten(table["lesions"])).cast(LESION_SCHEMA)
+        # one array, as a column without any lesion flattens to no chunk, which has no schema
+        pa.Table.from_struct_array(pc.list_flatten(table["lesions"].combine_chunks())).cast(
+            LESION_SCHEMA
+        )
         for table in tables
     ]
     if not parts:

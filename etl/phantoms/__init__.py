@@ -29,6 +29,7 @@ WRITERS: dict[str, str] = {
     "duke_mri": "etl.phantoms.duke_mri",
     "embed": "etl.phantoms.embed",
     "inbreast": "etl.phantoms.inbreast",
+    "kau_bcmd": "etl.phantoms.kau_bcmd",
     "mias": "etl.phantoms.mias",
     "omi_db": "etl.phantoms.omi_db",
 }

@@ -24,6 +24,7 @@ SOURCES: dict[str, str] = {
     "duke_mri": "etl.sources.duke_mri",
     "embed": "etl.sources.embed",
     "inbreast": "etl.sources.inbreast",
+    "kau_bcmd": "etl.sources.kau_bcmd",
     "mias": "etl.sources.mias",
     "omi_db": "etl.sources.omi_db",
 }

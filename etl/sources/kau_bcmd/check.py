@@ -152,7 +152,7 @@ def _edition(release: Release, films: Sequence[Film]) -> Iterator[Remark]:
             what=f"{path}: {header.get('BitsStored')} bits, "
             f"{header.get('PhotometricInterpretation')}, {spacing}, "
             f"{header.get('Manufacturer', 'no manufacturer')}",
-            meaning="nothing is published of the headers of this edition; they are read as they are",
+            meaning="nothing is published of this edition's headers; they are read as they are",
         )
 
 
