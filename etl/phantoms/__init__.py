@@ -22,6 +22,7 @@ Writer = Callable[..., Truth]
 """`writer(root, patients, seed, **options)` writes a release into `root`, its truth beside it."""
 
 WRITERS: dict[str, str] = {
+    "bcdr": "etl.phantoms.bcdr",
     "bcs_dbt": "etl.phantoms.bcs_dbt",
     "cbis_ddsm": "etl.phantoms.cbis_ddsm",
     "cdd_cesm": "etl.phantoms.cdd_cesm",

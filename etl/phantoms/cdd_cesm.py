@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from etl.phantoms.anatomy import Patient, draw_patient
 from etl.phantoms.cdd_words import Picture, Region, labels, segmentations, words_for
+from etl.phantoms.contour import border
 from etl.phantoms.film import Film, draw_film
 from etl.phantoms.insert import Site
 from etl.phantoms.lesions import draw_plan
@@ -321,10 +322,9 @@ def _region(
 
 
 def _clicks(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return the outer pixels of a mask's largest part, with few spared."""
-    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    longest = max(outlines, key=lambda points: (cv2.contourArea(points), len(points)))
-    spared = cv2.approxPolyDP(longest, 0.6, closed=True).reshape(-1, 2)
+    """Return a mask's border pixels, those spared that add less than 0.6 pixels."""
+    points = np.array(border(mask), dtype=np.int32).reshape(-1, 1, 2)
+    spared = cv2.approxPolyDP(points, 0.6, closed=True).reshape(-1, 2)
     return [(int(x), int(y)) for x, y in spared]
 
 
@@ -446,7 +446,7 @@ def _truth(root: Path, path: str, picture: Picture, image: _Image, trap: str | N
 
 
 def _flags(picture: Picture, shape: tuple[int, ...]) -> list[str]:
-    flags = []
+    flags = ["lossy"]  # every image is a JPEG
     scored, normal = max(picture.birads), picture.label == "Normal"
     if (scored == 1 and not normal) or (scored == 6 and normal):
         flags.append("label_conflict")

@@ -17,6 +17,7 @@ from schemas.release import Source
 __all__ = ["SOURCES", "source"]
 
 SOURCES: dict[str, str] = {
+    "bcdr": "etl.sources.bcdr",
     "bcs_dbt": "etl.sources.bcs_dbt",
     "cbis_ddsm": "etl.sources.cbis_ddsm",
     "cdd_cesm": "etl.sources.cdd_cesm",
