@@ -33,7 +33,16 @@ from etl.readers.listing import named, suffix, wanted
 from schemas.errors import ContentError, MammoError
 from schemas.film import FileRef, Film, FilmLesion, Geometry, RawWords
 from schemas.rejects import Absent, Reject, RejectReason
-from schemas.release import Header, HeaderIndex, Licence, Release, ReleaseInfo, Remark, TissueRule
+from schemas.release import (
+    Header,
+    HeaderIndex,
+    Licence,
+    Release,
+    ReleaseInfo,
+    Remark,
+    TissueRule,
+    Words,
+)
 from schemas.store import Entry
 from schemas.vocabulary import (
     Annotation,
@@ -51,7 +60,7 @@ from schemas.vocabulary import (
     worst,
 )
 
-__all__ = ["RELEASE", "files_to_index", "plan", "resolve", "verify"]
+__all__ = ["RELEASE", "WORDS", "files_to_index", "plan", "resolve", "verify"]
 
 RELEASE = ReleaseInfo(
     key="mias",
@@ -91,7 +100,45 @@ FINDINGS: dict[str, tuple[Finding, tuple[Margin, ...]]] = {
 """Info.txt, 3rd column; MISC is "Other, ill-defined masses"."""
 
 SEVERITIES = {"B": Pathology.BENIGN, "M": Pathology.MALIGNANT}
-TISSUES = frozenset("FGD")
+NO_LESION = {"NORM": Pathology.NORMAL}
+TISSUES = {"F": None, "G": None, "D": None}
+
+WORDS = (
+    Words(
+        column="severity",
+        becomes="pathology",
+        words=SEVERITIES,
+        cited="Info.txt, 4th column",
+        counts={"B": 69, "M": 54},
+        note="of a lesion, counted in rows; two radiologists' opinion (basis reader), no biopsy is "
+        "named. The film has the worst of its lesions: 63 benign, 52 malignant.",
+    ),
+    Words(
+        column="class",
+        becomes="pathology",
+        words=NO_LESION,
+        cited="Info.txt, 3rd column",
+        counts={"NORM": 207},
+        note="the film shows no lesion (basis reader).",
+    ),
+    Words(
+        column="class",
+        becomes="finding, margin",
+        words=FINDINGS,
+        cited="Info.txt, 3rd column",
+        counts={"CALC": 30, "CIRC": 25, "SPIC": 19, "MISC": 15, "ARCH": 19, "ASYM": 15},
+        note="MISC is written out as other, ill-defined masses.",
+    ),
+    Words(
+        column="background tissue",
+        becomes="raw",
+        words=TISSUES,
+        cited="Info.txt, 2nd column",
+        counts={"F": 106, "G": 104, "D": 112},
+        note="fatty, fatty-glandular, dense-glandular: a scale of three, which no letter of "
+        "BI-RADS equals; density_scale is mias. Counts are films.",
+    ),
+)
 
 EXPECTED_ROWS = 330
 EXPECTED_FILMS = 322
@@ -253,12 +300,12 @@ def _parsed(line: str, table: str) -> _Row:
     tissue, word, *rest = (cell.upper() for cell in cells[1:])
     if tissue not in TISSUES:
         raise _unknown(line, table, "background tissue", tissue, "F, G, D")
-    if word == "NORM":
+    if word in NO_LESION:
         if rest:
             raise _bad_row(line, table, "is NORM and yet describes a lesion")
         return _Row(tissue, word)
     if word not in FINDINGS:
-        raise _unknown(line, table, "class", word, ", ".join([*FINDINGS, "NORM"]))
+        raise _unknown(line, table, "class", word, ", ".join([*FINDINGS, *NO_LESION]))
     if not rest:
         raise _bad_row(line, table, "has a lesion without severity")
     severity, *where = rest
@@ -314,7 +361,9 @@ def _film(number: int, entry: Entry, rows: list[_Row]) -> Film:
         modality=Modality.SFM,
         view=View.MLO,
         laterality=Laterality.R if number % 2 else Laterality.L,
-        pathology=worst(*(lesion.pathology for lesion in lesions)) if lesions else Pathology.NORMAL,
+        pathology=worst(*(lesion.pathology for lesion in lesions))
+        if lesions
+        else NO_LESION["NORM"],
         label_basis=LabelBasis.READER,
         label_scope=LabelScope.LESION if lesions else LabelScope.IMAGE,
         density_scale="mias",

@@ -21,13 +21,14 @@ newlines inside quoted paths; backslashes. 71 films exist as Mass- and as Calc- 
 different UIDs; 31 patients are in train of one and test of the other. Abnormality numbers count
 per film and do not match across views, so lesions have no key across views.
 
-`cases` reads the tables, `films` joins them with the files, `check` compares a copy with the
-specification.
+`cases` reads the tables, `words` lists their words, `films` joins them with the files, `check`
+compares a copy with the specification.
 """
 
 from __future__ import annotations
 
 from etl.sources.cbis_ddsm.check import verify
 from etl.sources.cbis_ddsm.films import RELEASE, files_to_index, plan, resolve
+from etl.sources.cbis_ddsm.words import WORDS
 
-__all__ = ["RELEASE", "files_to_index", "plan", "resolve", "verify"]
+__all__ = ["RELEASE", "WORDS", "files_to_index", "plan", "resolve", "verify"]

@@ -149,7 +149,8 @@ WORDS: tuple[Words, ...] = (
             "scattered": 340,
             "fatty": 30,
         },
-        note="CMMD itself has none. The third word is spelt in both ways by those who cite it.",
+        note="CMMD itself has none. The third word is spelt in both ways by those who cite "
+        "it; another word would stay raw and fill nothing, as it would below.",
     ),
     Words(
         column="TOMPEI BI-RADS Category",

@@ -290,7 +290,7 @@ WORDS = (
     ),
     Words(
         column="Opinion (of a lesion in SURGERY, BIOPSYWIDE, BIOPSYFINE)",
-        becomes="lesion pathology",
+        becomes="pathology",
         words=OPINIONS,
         cited=f"{_OMIDB}: events.Opinion",
         note="B3 is unknown with the lesion flag high_risk unless surgery decides",
@@ -317,7 +317,7 @@ WORDS = (
     ),
     Words(
         column="MassClassification",
-        becomes="margin or calc_type",
+        becomes="margin, calc_type",
         words=MASS_CLASSES,
         cited=f"{_OMIDB}: mark.MassClassification",
     ),
