@@ -214,8 +214,9 @@ def _phase(
         breasts = np.logical_or(*(_breast(body, matrix, side, height, 60.0) for side in "LR"))
         turn = number * slice_mm / 25.0
         field = np.float32(np.cos(turn)) * gland[0] + np.float32(np.sin(turn)) * gland[1]
-        density = smoothstep(field.astype(np.float32), -0.3, 1.2)
-        inside = cv2.GaussianBlur(breasts.astype(np.float32), (0, 0), 0.012 * matrix)
+        density = smoothstep(np.asarray(field, dtype=np.float32), -0.3, 1.2)
+        blurred = cv2.GaussianBlur(breasts.astype(np.float32), (0, 0), 0.012 * matrix)
+        inside = np.asarray(blurred, dtype=np.float32)
         skin = breasts & (inside < 0.85)
         tissue = 0.16 + 0.34 * density * smoothstep(inside, 0.75, 1.0) + 0.15 * skin
         tissue += late * (0.5 * density + 0.2 * skin) + uptake * 0.12 * vessels

@@ -358,6 +358,8 @@ def _film(release: _Release, study: _Study, side: str, kind: str, box: list[int]
         density=case.density,
         density_letter=DENSITY_LETTERS.get(case.density),
         exam=case.name,
+        pair=f"{case.name}/{side}",
+        twin_of=f"{case.name}/{side}/{next(other for other in _KINDS if other != kind)}",
         age=study.age,
         upside_down=case.device.turned,
         nipple=_nipple(study, side),

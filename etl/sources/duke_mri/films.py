@@ -272,6 +272,7 @@ def _film(patient: _Patient, side: Laterality, kind: str) -> Film:
         film_key=f"{patient.key}/{side}/{kind}",
         patient_key=patient.key,
         exam_key=patient.key,  # one study each
+        pair_key=f"{patient.key}/{side}",  # both kinds show one breast in one examination
         files=(pre.ref("pre"), patient.study.post.ref("post")),
         modality=Modality.MRI,
         laterality=side,
