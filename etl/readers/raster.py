@@ -216,6 +216,7 @@ def _read_jpeg(data: bytes) -> Raster:
 def _read_tiff(data: bytes) -> Raster:
     import tifffile
 
+    _check_directory(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with tifffile.TiffFile(BytesIO(data)) as file:
@@ -234,6 +235,15 @@ def _read_tiff(data: bytes) -> Raster:
         array = np.iinfo(array.dtype).max - array
     edited = bool(_EDITORS.search(software))
     return Raster(array=array, bits=max(bits, 8), edited=edited, lossy=compression in (6, 7))
+
+
+def _check_directory(data: bytes) -> None:
+    """Refuse a file that ends before its directory, which most writers put last."""
+    order = "<" if data[:2] == b"II" else ">"
+    wide = data[2:4] in (b"+\0", b"\0+")
+    start, code = (8, "Q") if wide else (4, "I")
+    if len(data) >= start + 8 and unpack_from(order + code, data, start)[0] + 2 > len(data):
+        raise ContentError(RejectReason.TRUNCATED, "the TIFF's directory lies beyond its end")
 
 
 def _check_tiff(page: Any, size: int) -> None:

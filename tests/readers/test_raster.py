@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import imagecodecs
 import numpy as np
 import pytest
@@ -271,3 +272,13 @@ def test_stored_pixels_of_either_kind_of_file() -> None:
     file = compressed("jpeg70", [encoded(frame, "jpeg70") for frame in stack], (96, 96))
     np.testing.assert_array_equal(read_stored(file, "volume", 2), stack[2])
     np.testing.assert_array_equal(read_stored(saved(GREY8, "PNG"), "film"), GREY8)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_tiff_that_ends_before_its_directory_was_cut(share: float) -> None:
+    grey = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48)
+    data = cv2.imencode(".tif", grey, [cv2.IMWRITE_TIFF_COMPRESSION, 1])[1].tobytes()
+    assert (read_raster(data, "whole.tif").array == grey).all()
+    with pytest.raises(ContentError, match="directory lies beyond its end") as caught:
+        read_raster(data[: int(share * len(data))], "cut.tif")
+    assert caught.value.reason == "truncated"
