@@ -7,7 +7,6 @@ may open. Films are smaller than the release's by `scale`, and their spacing lar
 
 from __future__ import annotations
 
-import plistlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from etl.phantoms.contour import contour
 from etl.phantoms.dicom import write_ffdm
 from etl.phantoms.film import Film, draw_film
 from etl.phantoms.inbreast_cases import KEY, FilmCase, PatientCase, plan_patient
+from etl.phantoms.inbreast_rois import Roi, outline_file, rois
 from etl.phantoms.insert import Site
 from etl.phantoms.scene import Drawn, add_lesion
 from etl.phantoms.texture import generator
@@ -54,24 +54,6 @@ LABELS = {
     "6": ("malignant", "biopsy"),
 }
 """What a category means without biopsy; 6 is proven."""
-DOCTYPE = (
-    b'<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" '
-    b'"http://www.apple.com/DTDs/PropertyList-1.0.dtd">'
-)
-
-
-@dataclass
-class _Roi:
-    """A region: its name, its points, and whether it is a mass, a calcification or an asymmetry."""
-
-    name: str
-    points: list[list[float]]
-    kind: str
-    lesion: Drawn | None = None
-
-    @property
-    def is_point(self) -> bool:
-        return len(self.points) < 3
 
 
 @dataclass
@@ -150,20 +132,20 @@ def write(
 
 def _write_film(release: _Release, case: PatientCase, film_case: FilmCase) -> FilmTruth:
     film, drawn = _draw(release, case, film_case)
-    rois = _rois(release, case, film_case, film, drawn)
+    regions = rois(film_case, film, drawn)
     image = _levels(film)
     relative = _film_path(release, case, film_case)
     if "absent" not in film_case.traps:
         _store(release, case, film_case, image, relative)
-    if rois and "no_outlines" not in film_case.traps:
-        _write_outlines(release, f"AllXML/{film_case.file}.xml", rois, image)
+    if regions and "no_outlines" not in film_case.traps:
+        _write_outlines(release, f"AllXML/{film_case.file}.xml", regions, image)
     if film_case.view == "MLO":
-        muscle = [_Roi("Pectoral Muscle", contour(film.muscle), "muscle")]
+        muscle = [Roi("Pectoral Muscle", contour(film.muscle), "muscle")]
         folder = "PectoralMuscle/Pectoral Muscle XML"
         _write_outlines(release, f"{folder}/{film_case.file}_muscle.xml", muscle, image)
-    marks = _marks(film_case, rois)
+    marks = _marks(film_case, regions)
     _add_rows(release, film_case, marks)
-    return _film_truth(release, case, film_case, film, relative, rois, marks)
+    return _film_truth(release, case, film_case, film, relative, regions, marks)
 
 
 def _film_path(release: _Release, case: PatientCase, film_case: FilmCase) -> str:
@@ -244,97 +226,21 @@ def _store(
         path.write_bytes(data_on_disk[: int(len(data_on_disk) * 0.6)])
 
 
-def _rois(
-    release: _Release, case: PatientCase, film_case: FilmCase, film: Film, drawn: list[Drawn]
-) -> list[_Roi]:
-    rois = []
-    for one in drawn:
-        if one.lesion.kind == "mass":
-            name = "Nodule" if "unknown_name" in film_case.traps else "Mass"
-            rois.append(_Roi(name, contour(one.mask), "mass", one))
-        else:
-            rois += _calcifications(release, film_case, one)
-    for trap in film_case.traps:
-        if trap.startswith("spiculated:"):
-            rois.append(_Roi(trap.split(":")[1], _widened(drawn[0], film), "mass"))
-    if "beyond" in film_case.traps:
-        rois.append(_Roi("Assymetry", _beyond(film), "asymmetry"))
-    return rois
-
-
-def _calcifications(release: _Release, film_case: FilmCase, one: Drawn) -> list[_Roi]:
-    """Outline a cluster, or mark places in it by points."""
-    if "points" not in film_case.traps:
-        return [_Roi("Cluster", contour(one.mask), "calcification", one)]
-    x, y, step = one.site.x + 0.25, one.site.y - 0.375, one.site.radius / 3
-    small = [[-1.5, -1.0], [1.0, -1.75], [1.75, 0.75], [-0.5, 1.5]]
-    return [
-        _Roi("Calcification", [[x, y]], "calcification"),
-        _Roi("Point 1", [[x + step, y]], "calcification"),
-        _Roi("Unnamed", [[x - step, y - 1], [x - step, y + 1]], "calcification"),
-        _Roi("Calcifications", [[x + a, y + step + b] for a, b in small], "calcification"),
-    ]
-
-
-def _widened(one: Drawn, film: Film) -> list[list[float]]:
-    """Return an outline a little outside of a mass, inside the film."""
-    grown = cv2.dilate(one.mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-    return contour(grown & film.breast)
-
-
-def _beyond(film: Film) -> list[list[float]]:
-    """Return an ellipse at the chest wall, a part of which lies beyond the film's edge."""
-    rows, columns = film.image.shape
-    angles = np.arange(24) * (2 * np.pi / 24)
-    across, down = 0.08 * columns, 0.05 * rows
-    x = (0.02 * columns if film.side == "L" else 0.98 * columns) + across * np.cos(angles)
-    y = film.nipple[1] + down * np.sin(angles)
-    return [[round(float(a), 6), round(float(b), 6)] for a, b in zip(x, y, strict=True)]
-
-
 def _write_outlines(
-    release: _Release, relative: str, rois: list[_Roi], image: npt.NDArray[np.uint16]
+    release: _Release, relative: str, regions: list[Roi], image: npt.NDArray[np.uint16]
 ) -> None:
-    listed = []
-    for roi in rois:
-        value = float(image.max())
-        listed.append(
-            {
-                "Area": 0.0 if roi.is_point else _area_cm2(roi.points, release.px_per_mm()),
-                "Center": "(0.000000, 0.000000, 0.000000)",
-                "Dev": 0.0,
-                "IndexInImage": len(listed),
-                "Max": value,
-                "Mean": value,
-                "Min": value,
-                "Name": roi.name,
-                "NumberOfPoints": len(roi.points),
-                "Point_mm": ["(0.000000, 0.000000, 0.000000)"] * len(roi.points),
-                "Point_px": [f"({x:.6f}, {y:.6f})" for x, y in roi.points],
-                "Total": value,
-                "Type": 19 if len(roi.points) == 1 else 15,
-            }
-        )
-    tree = {"Images": [{"ImageIndex": 0, "NumberOfROIs": len(listed), "ROIs": listed}]}
-    data = plistlib.dumps(tree, sort_keys=True)
-    head, rest = data.split(b"<plist", 1)
-    xml = head.split(b"<!DOCTYPE", 1)[0] + DOCTYPE + b"\n<plist" + rest
-    release.path(relative).write_bytes(xml)
+    data = outline_file(regions, release.px_per_mm(), float(image.max()))
+    release.path(relative).write_bytes(data)
 
 
-def _area_cm2(points: list[list[float]], px_per_mm: float) -> float:
-    contour_ = np.array(points, np.float32)
-    return round(float(cv2.contourArea(contour_)) / px_per_mm**2 / 100, 8)
-
-
-def _marks(film_case: FilmCase, rois: list[_Roi]) -> list[str]:
+def _marks(film_case: FilmCase, regions: list[Roi]) -> list[str]:
     """Return the columns of Sheet1 that get an X."""
     if "asymmetry_marked" in film_case.traps:
         return ["Asymmetry"]
     if "not_marked" in film_case.traps:
         return []
     words = {"mass": "Mass ", "calcification": "Micros", "asymmetry": "Asymmetry"}
-    kinds = {roi.kind for roi in rois}
+    kinds = {roi.kind for roi in regions}
     return [word for kind, word in words.items() if kind in kinds]
 
 
@@ -372,7 +278,7 @@ def _write_tables(release: _Release) -> None:
             float(sum(row[place] == "X" for row in release.cells)) for place in range(8, 12)
         ]
         totals: list[Cell] = [*[None] * 6, 1.0, 1.0, *counts]
-        sheet1 = [list(SHEET_TITLES), *release.cells, [None], totals]
+        sheet1: list[list[Cell]] = [[*SHEET_TITLES], *release.cells, [None], totals]
         sheet2: list[list[Cell]] = [["Nome", "File Name", "Bi-Rads"], ["NEVER READ", 1.0, "5"]]
         release.path("INbreast.xlsx").write_bytes(workbook({"Sheet1": sheet1, "Sheet2": sheet2}))
 
@@ -383,7 +289,7 @@ def _film_truth(
     film_case: FilmCase,
     film: Film,
     relative: str,
-    rois: list[_Roi],
+    regions: list[Roi],
     marks: list[str],
 ) -> FilmTruth:
     pathology, basis = LABELS[film_case.category]
@@ -410,7 +316,7 @@ def _film_truth(
         px_per_mm=film.px_per_mm,
         traps=list(film_case.traps),
     )
-    truth.lesions = _lesion_truths(release, film_case, film, rois, marks)
+    truth.lesions = _lesion_truths(release, film_case, film, regions, marks)
     _judge(truth, release, film_case)
     return truth
 
@@ -438,19 +344,19 @@ def _judge(truth: FilmTruth, release: _Release, film_case: FilmCase) -> None:
 
 
 def _lesion_truths(
-    release: _Release, film_case: FilmCase, film: Film, rois: list[_Roi], marks: list[str]
+    release: _Release, film_case: FilmCase, film: Film, regions: list[Roi], marks: list[str]
 ) -> list[LesionTruth]:
     kinds = {"Mass ": "mass", "Micros": "calcification", "Asymmetry": "asymmetry"}
     told = [kinds[mark] for mark in marks] if release.sheet else []
     if "no_outlines" in film_case.traps:
-        rois = []
-    unlinked = [kind for kind in told if kind not in {roi.kind for roi in rois}]
-    bearers = _bearers(film_case, rois, unlinked)
+        regions = []
+    unlinked = [kind for kind in told if kind not in {roi.kind for roi in regions}]
+    bearers = _bearers(film_case, regions, unlinked)
     names = {"mass": "mass", "calcification": "micros", "asymmetry": "asymmetry"}
     truths = []
-    for number, roi in enumerate(rois):
+    for number, roi in enumerate(regions):
         truths.append(_drawn_truth(release, film_case, film, roi, number, number in bearers))
-    for k, kind in enumerate(unlinked, start=len(rois)):
+    for k, kind in enumerate(unlinked, start=len(regions)):
         pathology, basis = _label(film_case, k in bearers)
         raw = {"Bi-Rads": film_case.category}
         truths.append(
@@ -467,18 +373,18 @@ def _lesion_truths(
     return truths
 
 
-def _bearers(film_case: FilmCase, rois: list[_Roi], unlinked: list[str]) -> set[int]:
+def _bearers(film_case: FilmCase, regions: list[Roi], unlinked: list[str]) -> set[int]:
     """Return which lesions may have the image's category: all where it is benign, else the one."""
-    names = [roi.name.lower() for roi in rois] + unlinked
+    names = [roi.name.lower() for roi in regions] + unlinked
     everything = set(range(len(names)))
     if LABELS[film_case.category][0] == "benign":
         return everything
     single = {k for k, name in enumerate(names) if name.startswith(("calcif", "point", "unnamed"))}
     large = everything - single
-    regions = {k for k in large if "spiculated" in names[k]}
+    about = {k for k in large if "spiculated" in names[k]}
     if not large:
         return single
-    return large if len(large - regions) == 1 else set()
+    return large if len(large - about) == 1 else set()
 
 
 def _label(film_case: FilmCase, bears: bool) -> tuple[str, str]:
@@ -486,7 +392,7 @@ def _label(film_case: FilmCase, bears: bool) -> tuple[str, str]:
 
 
 def _drawn_truth(
-    release: _Release, film_case: FilmCase, film: Film, roi: _Roi, number: int, bears: bool
+    release: _Release, film_case: FilmCase, film: Film, roi: Roi, number: int, bears: bool
 ) -> LesionTruth:
     pathology, basis = _label(film_case, bears)
     truth = LesionTruth(

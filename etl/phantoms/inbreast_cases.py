@@ -71,7 +71,7 @@ def plan_patient(index: int, seed: int, density: int, *, traps: bool, damage: bo
     semester = ("200802", "200901", "200902", "201001")[int(rng.integers(4))]
     sides = ["R", "L"] if rng.uniform() < 0.75 else [("R", "L")[int(rng.integers(2))]]
     sides = ["R", "L"] if traps and index < 8 else sides
-    films = []
+    films: list[FilmCase] = []
     for side in sides:
         found = _findings(seed, index, side)
         category = _category(seed, index, side, found)

@@ -139,8 +139,11 @@ def write(
             _write_film(release, index, case)
         if traps and index == _BESIDE:
             _write_beside(release, cases[0])
-    lines = [list(TITLES), *release.rows]
-    sheets = {"tabel ": [["drawn by a program"]], "correctSheet": lines}
+    lines: list[list[Cell]] = [[*TITLES], *release.rows]
+    sheets: dict[str, list[list[Cell]]] = {
+        "tabel ": [["drawn by a program"]],
+        "correctSheet": lines,
+    }
     folder = root / ("archive" if layout == "A" else "")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "correctSheetlast.xlsx").write_bytes(workbook(sheets))
