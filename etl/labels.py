@@ -41,14 +41,12 @@ def labels_page() -> str:
     """Return the page's Markdown."""
     releases = [(source(key).RELEASE, source(key).WORDS) for key in sorted(SOURCES)]
     parts = [_HEAD, "\n## Pathology at a glance\n\n"]
-    parts.append(
-        "| release | column | word | pathology | count |\n| --- | --- | --- | --- | ---: |\n"
-    )
+    parts.append("| release | column | words (count) | pathology |\n| --- | --- | --- | --- |\n")
     for info, tables in releases:
         for words in tables:
             if _parts(words.becomes)[0] == "pathology":
                 parts.extend(
-                    _line(info.key, _plain(words.column), *cells) for cells in _cells(words)
+                    _line(info.key, _plain(words.column), *cells) for cells in _by_meaning(words)
                 )
     for info, tables in releases:
         parts.extend(_release(info, tables))
@@ -69,6 +67,15 @@ def _release(info: ReleaseInfo, tables: Sequence[Words]) -> Iterator[str]:
         yield "| --- | --- |" + (" ---: |\n" if counted else "\n")
         for word, meaning, count in _cells(words):
             yield _line(word, meaning, *([count] if counted else []))
+
+
+def _by_meaning(words: Words) -> Iterator[tuple[str, str]]:
+    """Yield the words that mean the same, each with its count, and what they mean."""
+    groups: dict[str, list[str]] = {}
+    for word, meaning, count in _cells(words):
+        groups.setdefault(meaning, []).append(f"{word} ({count})" if count else word)
+    for meaning, group in groups.items():
+        yield ", ".join(group), meaning
 
 
 def _cells(words: Words) -> Iterator[tuple[str, str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from schemas.film import Film
 from schemas.rejects import Absent, Reject
 from schemas.release import HeaderIndex, Release, Remark, Words
 from schemas.store import open_store
-from schemas.vocabulary import GeometryFrame, GeometryKind, Split
+from schemas.vocabulary import GeometryFrame, GeometryKind, Pathology, Split
 from tests.sources.copies import films, header_index, planned
 
 FIELDS = ("official_split", "birads", "age", "modality", "frame_kind")
@@ -180,3 +181,19 @@ def test_verify_says_something_and_words_are_of_the_vocabulary(drawn):
     assert all(isinstance(remark, Remark) and remark.what for remark in remarks)
     assert module.WORDS
     assert all(isinstance(words, Words) and words.cited for words in module.WORDS)
+
+
+def test_raw_labels_hold_words_of_the_release_s_own_tables(drawn):
+    words = {word.lower() for table in source(drawn.key).WORDS for word in table.words if word}
+    whole = re.compile(
+        "|".join(
+            rf"(?<!\d){re.escape(word)}(?!\d)"
+            if word.isdigit()
+            else rf"(?<![a-z]){re.escape(word)}(?![a-z])"
+            for word in sorted(words, key=len, reverse=True)
+        )
+    )
+    for film in films(drawn.plan).values():
+        says_nothing = film.pathology is Pathology.UNKNOWN and film.birads is None
+        for part in [] if says_nothing else (film.raw.label or "").split("; "):
+            assert not part or whole.search(part.lower()), (film.film_key, part)

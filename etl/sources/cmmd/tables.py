@@ -104,7 +104,7 @@ WORDS: tuple[Words, ...] = (
         words=SIDES,
         cited=_SPEC,
         counts={"L": 988, "R": 884},
-        note="counts are rows; 15 images have a tag that their picture contradicts.",
+        note="counts are rows; a tag that is known to be wrong is kept, with laterality_conflict.",
     ),
     Words(
         column="ViewCodeSequence (0054,0220)",
