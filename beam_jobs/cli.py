@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from beam_jobs.cli_corpus import audit, collect, show, validate
+from beam_jobs.cli_tools import card, diff, estimate, export_coco
 from schemas.errors import MammoError, UsageError, missing_extra
 from schemas.spec import Spec
 
@@ -32,6 +33,10 @@ app.command(validate)
 app.command(audit)
 app.command(show)
 app.command(collect, name="gc")
+app.command(card)
+app.command(diff)
+app.command(estimate)
+app.command(export_coco)
 
 Releases = Annotated[
     list[str],

@@ -96,6 +96,23 @@ class Corpus:
         """Return rows of the lesions table as pandas, sorted by sample_id; see `table`."""
         return _pandas(select(self._dataset_of("lesions"), where, columns))
 
+    def source_table(
+        self, source: str, folder: str = "manifest", columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Return one release's rows of the `manifest` or `lesions`, as they lie in its file.
+
+        Parameters
+        ----------
+        folder
+            `manifest` or `lesions`.
+        columns
+            Names to return; all where None.
+        """
+        filesystem, base = self.store.arrow()
+        path = f"{base}/{self.version}/{folder}/{source}.parquet"
+        found = ds.dataset(path, filesystem=filesystem, format="parquet")
+        return found.to_table(columns=None if columns is None else list(columns))
+
     def _parquet(self, name: str) -> pd.DataFrame:
         filesystem, base = self.store.arrow()
         path = f"{base}/{self.version}/{name}"

@@ -23,7 +23,7 @@ from schemas.manifest import MANIFEST_COLUMNS
 from schemas.rejects import REJECT_SCHEMA
 from schemas.version import FORMAT_VERSION
 
-__all__ = ["RECEIPT_SCHEMA", "Receipt", "ReceiptEntry", "parquet_bytes"]
+__all__ = ["RECEIPT_SCHEMA", "Receipt", "ReceiptEntry", "about_receipt", "parquet_bytes"]
 
 _ROW_FIELDS = [column.field() for column in MANIFEST_COLUMNS if not column.version]
 _LESION_FIELDS = list(LESION_SCHEMA)
@@ -137,6 +137,22 @@ class Receipt:
 
 def _printable(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "thumbnail": (row["thumbnail"] or b"").hex()}
+
+
+def about_receipt(data: bytes, name: str) -> dict[str, Any]:
+    """Return what a receipt says of its shard (task_id, shard, tar_size, tar_sha256, ...) alone.
+
+    Raises
+    ------
+    MammoError
+        The bytes are no receipt.
+    """
+    try:
+        schema = pq.read_schema(io.BytesIO(data))
+        about: dict[str, Any] = json.loads((schema.metadata or {})[_METADATA_KEY])
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise MammoError(f"{name} is no receipt ({error}): validate the corpus") from error
+    return about
 
 
 def parquet_bytes(table: pa.Table, row_group_size: int = 65536) -> bytes:
