@@ -348,9 +348,10 @@ class _Shot:
             numbers = {int(part) for part in link.split(",") if part.isdecimal()}
             linked |= numbers
             boxes[key], outline = self._mark(key, link, drawn[growth.number])
+            name = f"mark-{len(boxes)}"
             told = ("unknown", "unknown") if not numbers else (growth.pathology, growth.basis)
             truth.lesions.append(
-                self._lesion(growth, drawn[growth.number], key, told, outline=outline)
+                self._lesion(growth, drawn[growth.number], name, told, key=key, outline=outline)
             )
         for growth in self.growths:
             if growth.number not in linked:
@@ -369,6 +370,7 @@ class _Shot:
         name: str,
         told: tuple[str, str],
         *,
+        key: str | None = None,
         outline: list[float] | None = None,
     ) -> LesionTruth:
         mask = None
@@ -380,7 +382,7 @@ class _Shot:
             form=drawn.lesion.form if drawn else "none",
             pathology=told[0],
             label_basis=told[1],
-            raw={"number": str(growth.number)},
+            raw={"number": str(growth.number)} | ({"mark": key} if key else {}),
             mask=mask,
             box=box_of(drawn.mask) if drawn else None,
             area=int(drawn.mask.sum()) if drawn else 0,

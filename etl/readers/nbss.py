@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from etl.readers.listing import natural_key
 from schemas.errors import ContentError
 from schemas.rejects import RejectReason
 
@@ -315,6 +316,6 @@ def _marks(value: Any) -> tuple[Mark, ...]:
         return ()
     return tuple(
         Mark(key=key, words=_words(item))
-        for key, item in sorted(value.items())
+        for key, item in sorted(value.items(), key=lambda pair: natural_key(pair[0]))
         if isinstance(item, dict) and key.strip()
     )

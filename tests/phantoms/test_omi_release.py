@@ -100,7 +100,7 @@ def test_marks_are_the_first_and_last_pixels_of_a_box_about_the_drawn_mask(relea
     drawn = [(film, lesion) for film in truth.films for lesion in film.lesions if lesion.geometry]
     assert len(drawn) == len(marks) >= 8
     for film, lesion in drawn:
-        mark = marks[film.film_key, lesion.lesion_id]
+        mark = marks[film.film_key, lesion.raw["mark"]]
         xs, ys = sorted(int(mark[f"X{n}"]) for n in "12"), sorted(int(mark[f"Y{n}"]) for n in "12")
         rows, columns = np.nonzero(load_mask(root, lesion.mask))
         assert xs[0] <= columns.min() <= columns.max() <= xs[1]

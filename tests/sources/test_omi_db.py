@@ -161,7 +161,7 @@ def test_marks_become_the_lesions_written_by_hand(plan, key):
         (film, lesion)
         for film in films(plan).values()
         for lesion in film.lesions
-        if lesion.lesion_id == key
+        if key in lesion.source_ids
     )
     where, finding, pathology, box, number = GOLDEN[key]
     assert f"{film.laterality}{film.view}" == where
@@ -172,9 +172,9 @@ def test_marks_become_the_lesions_written_by_hand(plan, key):
 
 
 def test_the_mark_of_two_lesions_links_both_and_its_words_are_kept(plan):
-    found = {lesion.lesion_id: lesion for film in films(plan).values() for lesion in film.lesions}
+    found = {x.source_ids[0]: x for film in films(plan).values() for x in film.lesions}
     lesion = found["10001"]
-    assert lesion.source_ids == ("1", "2")
+    assert (lesion.lesion_id, lesion.source_ids) == ("mark-1", ("10001", "1", "2"))
     assert (lesion.margin, lesion.label_raw) == (("spiculated",), "H5 B5 IDC ILC")
     assert lesion.lesion_key == found["10002"].lesion_key == "demd900002/201/R/1"
 
@@ -562,6 +562,7 @@ def test_magnified_views_are_kept_and_flagged(tmp_path):
             {"201": episode(BIOPSYWIDE=event(R=("Malignat", {})))},
             *(image_json(), None, "unknown_word", "'Malignat'"),
         ),
+        ({"201": episode("Q")}, image_json(), None, "unknown_word", "EpisodeType 'Q'"),
         (
             {"201": episode(BIOPSYWIDE=event(R=("OM", {"1": {"Opinion": "B9"}})))},
             *(image_json(), None, "unknown_word", "Opinion 'B9'"),

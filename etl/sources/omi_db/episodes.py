@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from etl.readers.nbss import Episode, Event, Study
 from etl.sources.omi_db.words import (
-    INTERVAL_TYPES,
+    EPISODE_TYPES,
+    INTERVAL_CASE,
     OUTCOME_BASIS,
     SIDE_OPINIONS,
     known,
@@ -80,7 +81,10 @@ UNKNOWN = SideLabel(Pathology.UNKNOWN, LabelBasis.UNKNOWN)
 
 def is_interval(episode: Episode) -> bool:
     """Say whether the episode is of the type CI, whatever its events say."""
-    return episode.fields.get("EpisodeType", "") in INTERVAL_TYPES
+    word = episode.fields.get("EpisodeType")
+    if word is None:
+        return False
+    return known(EPISODE_TYPES, word, "EpisodeType", f"episode {episode.key}") == INTERVAL_CASE
 
 
 def is_closed(episode: Episode) -> bool:

@@ -247,7 +247,7 @@ def _implant(header: Header) -> bool | None:
 
 
 def _raw_words(shot: Shot, judged: Judged | None, side: str | None) -> RawWords:
-    view = shot.header.get("ViewPosition") or shot.header.get("ViewCodeMeaning")
+    view = shot.header.get("ViewPosition")  # a word of the table, or the film were rejected
     if judged is None:
         return RawWords(view=view)
     episode = judged.episode

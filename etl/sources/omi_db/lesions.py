@@ -53,13 +53,13 @@ def drawn(client: str, judged: Judged | None, side: str | None, marks: Sequence[
     lesions: list[FilmLesion] = []
     linked: set[str] = set()
     unlinked = False
-    for mark in marks:
+    for place, mark in enumerate(marks, start=1):
         numbers = tuple(number for number in mark.linked if number in known)
         unlinked = unlinked or not numbers
         linked.update(numbers)
         named = [known[number] for number in numbers]
         key = f"{client}/{judged.episode.key}/{side}/{numbers[0]}" if judged and numbers else None
-        lesions.append(_marked(mark, named, key))
+        lesions.append(_marked(f"mark-{place}", mark, named, key))
     for number in sorted(known.keys() - linked, key=_by_number):
         told = known[number]
         if told.is_lesion:
@@ -146,12 +146,13 @@ def _told(episode: Episode, side: str, number: str) -> _Told:
 
 
 def _raw(opinions: Sequence[str], tissue: Sequence[Mapping[str, str]]) -> str | None:
-    """Return opinions and components, as they stand; components are lists split by blanks."""
+    """Return opinions and known components; components are lists split by blanks."""
     parts = [
         component
         for fields in tissue
         for name in _KEPT_WORDS
         for component in fields.get(name, "").split()
+        if component in words.COMPONENTS
     ]
     return " ".join(dict.fromkeys([*opinions, *parts])) or None
 
@@ -172,7 +173,7 @@ def _unmarked(number: str, told: _Told, key: str | None) -> FilmLesion:
 # ---- marks
 
 
-def _marked(mark: Mark, told: Sequence[_Told], key: str | None) -> FilmLesion:
+def _marked(name: str, mark: Mark, told: Sequence[_Told], key: str | None) -> FilmLesion:
     pathology = worst(*(one.pathology for one in told))
     basis = next((one.basis for one in told if one.pathology is pathology), LabelBasis.UNKNOWN)
     margin, calc_type = _classes(mark)
@@ -180,9 +181,9 @@ def _marked(mark: Mark, told: Sequence[_Told], key: str | None) -> FilmLesion:
     if finding is Finding.UNKNOWN:
         finding = next((one.finding for one in told if one.finding), Finding.UNKNOWN)
     return FilmLesion(
-        lesion_id=mark.key,
+        lesion_id=name,
         lesion_key=key,
-        source_ids=tuple(one.number for one in told),
+        source_ids=(mark.key, *(one.number for one in told)),
         finding=finding,
         pathology=pathology,
         label_basis=basis,

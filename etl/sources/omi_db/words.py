@@ -27,11 +27,13 @@ from schemas.vocabulary import (
 __all__ = [
     "BENIGN_CLASSES",
     "CALC_FLAGS",
+    "COMPONENTS",
     "DESCRIPTIONS",
+    "EPISODE_TYPES",
     "FINDING_FLAGS",
     "HIGH_RISK_OPINIONS",
     "INTENTS",
-    "INTERVAL_TYPES",
+    "INTERVAL_CASE",
     "MASS_CLASSES",
     "OPINIONS",
     "OUTCOMES",
@@ -65,8 +67,38 @@ SIDE_OPINIONS: dict[str, Pathology] = {
 SIDE_OPINIONS |= {_TEXTS[code]: word for code, word in SIDE_OPINIONS.items()}
 """`left_opinion`, `right_opinion`: what an event concluded of one breast."""
 
-INTERVAL_TYPES = frozenset({"CI", "Interval case"})
-"""EpisodeType of a cancer found between two screening rounds."""
+EPISODE_TYPES: dict[str, str] = {
+    "CA": "Continued Assessment",
+    "CD": "Delayed Treatment",
+    "CF": "Follow-up after treatment",
+    "CI": "Interval case",
+    "CR": "Local Recurrence",
+    "F": "First Call",
+    "G": "GP Referral",
+    "H": "Higher Risk",
+    "N": "Non-rout Recall",
+    "R": "Routine Recall",
+    "S": "Self Referral",
+    "X": "Other",
+}
+EPISODE_TYPES |= {text: text for text in EPISODE_TYPES.values()}
+"""`EpisodeType`: why the episode was opened; kept raw, and decides for `INTERVAL_CASE`."""
+
+INTERVAL_CASE = "Interval case"
+"""EpisodeType of a cancer found between two screening rounds (CI)."""
+
+COMPONENTS: dict[str, str] = {
+    "IDC": "Ductal/NST",
+    "ILC": "Lobular",
+    "IMC": "Medullary like",
+    "IMU": "Mucinous",
+    "IPX": "Other component",
+    "ITC": "Tubular/cribriform",
+    "NID": "Ductal",
+    "NIL": "Lobular",
+    "NIP": "Paget's",
+}
+"""`InvasiveComponents` (I) and `InSituComponents` (N), lists split by blanks; kept raw."""
 
 _LESION_OPINIONS: dict[str, tuple[str, Pathology]] = {
     "B1": ("Unsatis/Normal", Pathology.UNKNOWN),
@@ -287,6 +319,13 @@ WORDS = (
         words=OUTCOME_BASIS,
         cited=f"{_OMIDB}: classificationtools.episode_outcome",
         note="N is follow_up where the next episode is closed and without cancer",
+    ),
+    Words(
+        column="EpisodeType",
+        becomes="raw",
+        words=dict.fromkeys(EPISODE_TYPES),
+        cited=f"{_OMIDB}: episode.Type",
+        note="CI decides between an interval cancer and an undefined episode",
     ),
     Words(
         column="Opinion (of a lesion in SURGERY, BIOPSYWIDE, BIOPSYFINE)",
