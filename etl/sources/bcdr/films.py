@@ -93,9 +93,8 @@ class Found:
 
     @property
     def entry(self) -> Entry | None:
-        """The file to read: the largest, because some copies hold fewer bits, then by path."""
-        all_files = [entry for some in self.files.values() for entry in some]
-        return min(all_files, key=lambda entry: (-entry.size, entry.path), default=None)
+        """The file to read, of those of all sets."""
+        return min((e for some in self.files.values() for e in some), key=_preferred, default=None)
 
 
 def plan(release: Release, index: HeaderIndex) -> Iterator[Film | Reject | Absent]:
@@ -193,14 +192,17 @@ def _planned(image: ImageId, found: Found) -> Film | Reject | Absent:
 
 def _copies(image: ImageId, found: Found) -> Iterator[Reject]:
     """Reject a second file of one set; the same image in two sets is the release's own doing."""
-    used = found.entry
     for name, entries in sorted(found.files.items()):
-        kept = used if used in entries else min(entries, key=lambda e: (-e.size, e.path))
-        for entry in entries:
-            if used is not None and kept is not None and entry != kept:
-                where = f" of set {name}" if name else ""
-                detail = f"{entry.path} is image {image.key}{where} again, as {kept.path}"
-                yield _reject(entry.path, entry.path, RejectReason.DUPLICATE_FILE, detail)
+        kept, *others = sorted(entries, key=_preferred)
+        for entry in others:
+            where = f" of set {name}" if name else ""
+            detail = f"{entry.path} is image {image.key}{where} again, as {kept.path}"
+            yield _reject(entry.path, entry.path, RejectReason.DUPLICATE_FILE, detail)
+
+
+def _preferred(entry: Entry) -> tuple[int, int, str]:
+    """Sort the largest first, because some copies hold fewer bits; then the least deep."""
+    return (-entry.size, entry.path.count("/"), entry.path)
 
 
 def _film(image: ImageId, entry: Entry, found: Found) -> Film:
