@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -191,7 +191,7 @@ class _Reader:
 
     def members(self, ref: FileRef) -> tuple[FileRef, ...]:
         """Return the slices of a run; `ref.size` is the sum of theirs."""
-        entries = slice_files(self.store.list(ref.path), ref.path)
+        entries, _ = slice_files(self.store.list(ref.path), ref.path)
         self._refuse_changed(ref, sum(entry.size for entry in entries))
         return tuple(FileRef(role=ref.role, path=path, size=size) for path, size, _ in entries)
 
@@ -209,11 +209,3 @@ def digest(job: FilmJob) -> str | Unread:
         return Files(_Reader(_store(job.root))).digest(job.film)
     except (StoreError, OSError) as error:
         return Unread(_one_line(error))
-
-
-def with_detail(reject: Reject, hidden: tuple[str, ...]) -> Reject:
-    """Return a reject whose sentence names no key or path that may not be shared."""
-    detail = reject.detail
-    for word in sorted(filter(None, hidden), key=len, reverse=True):
-        detail = detail.replace(word, "the file")
-    return replace(reject, detail=detail)

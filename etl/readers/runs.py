@@ -9,18 +9,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from etl.readers.listing import natural_key, suffix, wanted
 from schemas.store import Entry
 
-__all__ = ["slice_files", "slice_number", "slice_numbers"]
+__all__ = ["SliceFiles", "slice_files", "slice_number", "slice_numbers"]
 
 _NUMBERED = re.compile(r"(?:\d+-)?(\d+)(?:\.(?:dcm|dicom|ima))?", re.IGNORECASE)
 _DICOM = frozenset({".dcm", ".dicom", ".ima"})
 
 
-def slice_files(entries: Iterable[Entry], folder: str) -> tuple[Entry, ...]:
-    """Return the DICOM files that lie in a folder itself, in natural order of their names.
+class SliceFiles(NamedTuple):
+    """The slices of one folder.
+
+    Attributes
+    ----------
+    entries
+        In the order of their numbers, else in natural order of their names.
+    numbers
+        Of the slices in that order, None where a name has none or two names have the same.
+    """
+
+    entries: tuple[Entry, ...]
+    numbers: tuple[int, ...] | None
+
+
+def slice_files(entries: Iterable[Entry], folder: str) -> SliceFiles:
+    """Return the DICOM files that lie in a folder itself.
 
     Parameters
     ----------
@@ -29,14 +45,25 @@ def slice_files(entries: Iterable[Entry], folder: str) -> tuple[Entry, ...]:
     folder
         Ends with `/`.
     """
-    here = [
-        entry
-        for entry in wanted(entries)
-        if entry.path.startswith(folder)
-        and "/" not in entry.path[len(folder) :]
-        and _is_slice(entry.path[len(folder) :])
-    ]
-    return tuple(sorted(here, key=lambda entry: natural_key(entry.path)))
+    if not wanted([Entry(f"{folder}1.dcm", 0)]):
+        return SliceFiles((), None)
+    start = len(folder)
+    numbered: list[tuple[int, Entry]] = []
+    named: list[Entry] = []
+    for entry in entries:
+        name = entry.path[start:]
+        if "/" in name or not entry.path.startswith(folder):
+            continue
+        match = _NUMBERED.fullmatch(name)
+        if match:
+            numbered.append((int(match[1]), entry))
+        elif suffix(name) in _DICOM and wanted([entry]):
+            named.append(entry)
+    if not named and len({number for number, _ in numbered}) == len(numbered):
+        numbered.sort()
+        return SliceFiles(tuple(e for _, e in numbered), tuple(n for n, _ in numbered) or None)
+    every = [*named, *(entry for _, entry in numbered)]
+    return SliceFiles(tuple(sorted(every, key=lambda entry: natural_key(entry.path))), None)
 
 
 def slice_number(name: str) -> int | None:
@@ -54,7 +81,3 @@ def slice_numbers(names: Sequence[str]) -> tuple[int, ...] | None:
     numbers = [slice_number(name) for name in names]
     known = tuple(number for number in numbers if number is not None)
     return known if len(set(known)) == len(names) else None
-
-
-def _is_slice(name: str) -> bool:
-    return suffix(name) in _DICOM or (not suffix(name) and slice_number(name) is not None)

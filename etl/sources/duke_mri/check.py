@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from etl.readers.listing import named, natural_key
-from etl.sources.duke_mri.films import box_side, plan, recorded_side
+from etl.sources.duke_mri.films import box_side, planned_from, recorded_side
 from etl.sources.duke_mri.series import Run, runs_of
 from etl.sources.duke_mri.tables import Box, Clinical, Mapped, Tables, find_tables, read_mapping
-from etl.sources.duke_mri.words import MATRICES
+from etl.sources.duke_mri.words import MATRICES, phase_of
 from schemas.errors import ContentError, MammoError
 from schemas.film import Film
 from schemas.rejects import Absent, Reject
@@ -37,11 +37,11 @@ def verify(release: Release, index: HeaderIndex) -> Iterator[Remark]:
     try:
         tables = find_tables(release)
         mapping = read_mapping(release)
-        items = list(plan(release, index))
+        runs = runs_of(release, index, mapping)
+        items = list(planned_from(tables, runs))
     except MammoError as error:
         yield Remark(ok=False, what=str(error), meaning="this copy cannot be read")
         return
-    runs = runs_of(release, index, mapping)
     yield from _boxes(tables)
     yield from _clinical(tables)
     yield _slice_numbers(mapping)
@@ -159,7 +159,8 @@ def _images(
     films = {item.patient_key for item in items if isinstance(item, Film)}
     absent = {item.split_key for item in items if isinstance(item, Absent)}
     partly = sorted(absent & set(runs), key=natural_key)
-    slices = sum(run.count for one in runs.values() for run in one if run.modality != "SEG")
+    every = (run for one in runs.values() for run in one)
+    slices = sum(run.count for run in every if phase_of(run.description or "") is not None)
     yield Remark(
         ok=not absent and len(films) == PATIENTS,
         what=f"both phases of {len(films)} of {PATIENTS} patients, {slices} of {NUM_SLICES} slices"

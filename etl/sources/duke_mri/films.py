@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from etl.readers.listing import natural_key
@@ -35,7 +35,16 @@ from schemas.vocabulary import (
     QualityFlag,
 )
 
-__all__ = ["KINDS", "RELEASE", "box_side", "files_to_index", "plan", "recorded_side", "resolve"]
+__all__ = [
+    "KINDS",
+    "RELEASE",
+    "box_side",
+    "files_to_index",
+    "plan",
+    "planned_from",
+    "recorded_side",
+    "resolve",
+]
 
 RELEASE = ReleaseInfo(
     key="duke_mri",
@@ -102,8 +111,11 @@ def plan(release: Release, index: HeaderIndex) -> Iterator[Film | Reject | Absen
         There is no table of boxes, or a table is a changed copy.
     """
     tables = find_tables(release)
-    mapping = read_mapping(release)
-    runs = runs_of(release, index, mapping)
+    yield from planned_from(tables, runs_of(release, index, read_mapping(release)))
+
+
+def planned_from(tables: Tables, runs: Mapping[str, list[Run]]) -> Iterator[Film | Reject | Absent]:
+    """Yield what tables and series give, patient by patient."""
     for where, error in tables.strays.items():
         yield _reject(where, tables.boxes_path, error)
     for patient in sorted({*tables.boxes, *tables.clinical, *runs}, key=natural_key):
@@ -122,7 +134,7 @@ def files_to_index(release: Release) -> tuple[str, ...]:
         patient, number, _, modality = named_series(folder)
         known = number is not None or (patient or "", folder.split("/")[-2]) in mapping
         if modality != "SEG" and (without_clinical or not known):
-            wanted.append(files[0].path)
+            wanted.append(files.entries[0].path)
     return tuple(wanted)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from etl.readers.listing import natural_key
-from etl.readers.runs import slice_files, slice_numbers
+from etl.readers.runs import SliceFiles, slice_files
 from etl.sources.duke_mri.tables import PATIENT_ID, Mapped
 from etl.sources.duke_mri.words import (
     FIRST_PASS_MISSING,
@@ -90,7 +90,7 @@ class Study:
     copies: tuple[Run, ...] = ()
 
 
-def folders_of(release: Release) -> Iterator[tuple[str, tuple[Entry, ...]]]:
+def folders_of(release: Release) -> Iterator[tuple[str, SliceFiles]]:
     """Yield folder and slices of every folder that holds DICOM files, in order of their paths."""
     by_folder: dict[str, list[Entry]] = {}
     for entry in release.entries:
@@ -99,7 +99,7 @@ def folders_of(release: Release) -> Iterator[tuple[str, tuple[Entry, ...]]]:
             by_folder.setdefault(folder + slash, []).append(entry)
     for folder in sorted(by_folder):
         files = slice_files(by_folder[folder], folder)
-        if files:
+        if files.entries:
             yield folder, files
 
 
@@ -112,7 +112,7 @@ def runs_of(
     """
     runs: dict[str, list[Run]] = {}
     for folder, files in folders_of(release):
-        run = _run(folder, files, index[files[0].path], mapping)
+        run = _run(folder, files, index[files.entries[0].path], mapping)
         if run is not None:
             runs.setdefault(run.patient, []).append(run)
     return runs
@@ -131,7 +131,7 @@ def named_series(folder: str) -> tuple[str | None, int | None, str | None, str |
 
 def _run(
     folder: str,
-    files: Sequence[Entry],
+    files: SliceFiles,
     header: Header,
     mapping: Mapping[tuple[str, str], Mapped],
 ) -> Run | None:
@@ -139,16 +139,16 @@ def _run(
     patient = header.get("PatientID") or patient
     if patient is None or not PATIENT_ID.fullmatch(patient):
         return None
-    numbers = slice_numbers([entry.path for entry in files])
-    ends = (min(numbers), max(numbers)) if numbers else None
+    entries, numbers = files
+    ends = (numbers[0], numbers[-1]) if numbers else None
     said = header.get("SeriesNumber", "")
     return Run(
         patient=patient,
         folder=folder,
-        count=len(files),
-        size=sum(entry.size for entry in files),
+        count=len(entries),
+        size=sum(entry.size for entry in entries),
         numbers=ends,
-        unbroken=ends is None or ends[1] - ends[0] + 1 == len(files),
+        unbroken=ends is None or ends[1] - ends[0] + 1 == len(entries),
         series_number=int(said) if said.isdecimal() else number,
         description=header.get("SeriesDescription") or description,
         modality=header.get("Modality") or modality,
