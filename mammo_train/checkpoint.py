@@ -21,12 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mammo_train.averaging import Average
 from mammo_train.runtime import Precision
 from schemas.errors import MammoError
 
 __all__ = ["Position", "load_model", "restore", "save", "saved"]
 
 FORMAT = 1
+_MEAN = "mean:"  # begins the names of the running mean's tensors beside the optimiser's
 log = logging.getLogger("mammo_train")
 
 
@@ -47,6 +49,8 @@ class Position:
         Of the last validation before this checkpoint.
     best
         Best value of the stage's metric so far.
+    stale
+        Validations since then.
     """
 
     step: int = 0
@@ -56,6 +60,7 @@ class Position:
     precision: Precision = "auto"
     metrics: Mapping[str, float] = field(default_factory=dict)
     best: float | None = None
+    stale: int = 0
 
 
 def save(
@@ -63,6 +68,7 @@ def save(
     position: Position,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    average: Average | None = None,
     *,
     keep: int,
     best: bool = False,
@@ -72,6 +78,9 @@ def save(
 
     Parameters
     ----------
+    average
+        Running mean of the weights, if one is kept: the best checkpoint holds it as its model,
+        because it is what was validated; the others hold both.
     host
         Copies a tensor from the device; the model itself never moves, because on XLA that would
         part the parameters from the optimiser.
@@ -80,8 +89,11 @@ def save(
     place = folder / f".tmp-{name}-{os.getpid()}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    weights = {key: _own(host(value)) for key, value in model.state_dict().items()}
+    judged = average.model if best and average else model
+    weights = {key: _own(host(value)) for key, value in judged.state_dict().items()}
     moments, groups = _flatten(optimizer, host)
+    for key, value in (average.tensors() if average else {}).items():
+        moments[f"{_MEAN}{key}"] = _own(host(value))
     digests = {
         "model.safetensors": _write_tensors(place / "model.safetensors", weights),
         "optimizer.safetensors": _write_tensors(
@@ -110,8 +122,9 @@ def restore(
     fingerprint: Mapping[str, Any],
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    average: Average | None = None,
 ) -> Position:
-    """Load the newest readable checkpoint into model and optimiser.
+    """Load the newest readable checkpoint into model, optimiser and running mean.
 
     Returns
     -------
@@ -135,6 +148,11 @@ def restore(
         check(path, position.fingerprint, fingerprint)
         model.load_state_dict(weights)
         torch.set_rng_state(moments.pop("rng"))
+        mean = {
+            key[len(_MEAN) :]: moments.pop(key) for key in list(moments) if key.startswith(_MEAN)
+        }
+        if average is not None:
+            average.model.load_state_dict(mean)
         optimizer.load_state_dict(_unflatten(moments, state["groups"]))
         return position
     if saved(folder):

@@ -49,6 +49,22 @@ class StageConfig(_Frozen):
         default=0.05, ge=0, lt=1, description="share of all steps with a rising learning rate"
     )
     clip_norm: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="parts of a batch that go through the network one after another before a step",
+    )
+    ema_decay: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay of the running mean of the weights that is validated; 0 is none",
+    )
+    early_stop: int = Field(
+        default=0,
+        ge=0,
+        description="validations without a better metric after which a stage ends; 0 is never",
+    )
     validate_every: int = Field(default=1, ge=1, description="epochs between two validations")
     checkpoint_every: int = Field(default=200, ge=1, description="steps between two checkpoints")
     keep_checkpoints: int = Field(default=2, ge=1, description="newest checkpoints that are kept")
@@ -129,14 +145,14 @@ class RunConfig(_Frozen):
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
         "segment": {
-            "epochs": 16,
+            "epochs": 6,
             "batch_size": 8,
             "learning_rate": 3e-3,
             "mm_per_pixel": 0.8,
             "tile_height": 96,
             "tile_width": 96,
             "base_channels": 16,
-            "validate_every": 4,
+            "validate_every": 3,
             "tiles_per_film": 2,
             "lesion_tile_share": 0.9,
             "lesion_film_share": 0.7,
@@ -144,12 +160,13 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         },
         "pretrain_classifier": {
             "epochs": 14,
-            "batch_size": 16,
+            "batch_size": 8,
             "patch_mm": 28.0,
             "patch_px": 64,
             "validate_every": 7,
             "checkpoint_every": 50,
-            "draws_per_epoch": 512,
+            "draws_per_epoch": 256,
+            "background_share": 0.2,
         },
     },
     "small": {

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from mammo_train import checkpoint
+from mammo_train.averaging import Average
 from mammo_train.checkpoint import Position
 from mammo_train.config import FREE, StageConfig
 from mammo_train.curves import draw_curves
@@ -30,7 +31,7 @@ from mammo_train.errors import Stopped
 from mammo_train.runtime import Batch, Runtime
 from mammo_train.stages import repeat_real
 from mammo_train.tracking import Tracker
-from schemas.errors import MammoError
+from schemas.errors import MammoError, UsageError
 
 __all__ = ["Finished", "Stage", "fingerprint", "finished", "learning_rate", "train"]
 
@@ -141,25 +142,27 @@ def train(
     model = runtime.prepare(model, stage.example())
     say(runtime.describe())
     optimizer = _adamw(model, settings)
+    average = Average(model, settings.ema_decay) if settings.ema_decay else None
+    judged = average.model if average else model
     identity = fingerprint(stage)
-    at = checkpoint.restore(saves, identity, model, optimizer)
+    at = checkpoint.restore(saves, identity, model, optimizer, average)
     at = replace(at, fingerprint=identity, precision=runtime.precision)
 
     def save(at: Position, *, best: bool = False) -> None:
         keep = settings.keep_checkpoints
-        checkpoint.save(saves, at, model, optimizer, keep=keep, best=best, host=runtime.host)
+        checkpoint.save(
+            saves, at, model, optimizer, average, keep=keep, best=best, host=runtime.host
+        )
 
     tracker = Tracker(folder, stage.metrics, steps=total, title=stage.name, bar=bar)
     with tracker, loader_errors(), _asked_to_stop() as stop:
         tracker.start(at.step)
-        while at.epoch < settings.epochs:
+        while at.epoch < settings.epochs and not _given_up(at, settings):
             pending = _Pending(tracker, runtime)
             model.train()
             for batch in tracker.waited(stage.batches(at.epoch, at.batch)):
                 rate = learning_rate(at.step, total, settings)
-                loss = _step(
-                    stage, runtime, model, optimizer, runtime.put(repeat_real(batch)), rate
-                )
+                loss = _step(stage, runtime, model, optimizer, batch, rate, average, at.step)
                 at = replace(at, step=at.step + 1, batch=at.batch + 1)
                 pending.add(loss, rate, len(batch["weight"]))
                 due = at.step % settings.checkpoint_every == 0 and at.batch < per_epoch
@@ -174,7 +177,7 @@ def train(
                 raise MammoError(f"{stage.name}: the loader gave {at.batch} of {per_epoch} batches")
             at = replace(at, epoch=at.epoch + 1, batch=0)
             if at.epoch % settings.validate_every == 0 or at.epoch == settings.epochs:
-                at, better = _validate(stage, runtime, model, tracker, at)
+                at, better = _validate(stage, runtime, judged, tracker, at)
                 if better:
                     save(at, best=True)
                 draw_curves(tracker.path, folder / "curves.png", title=stage.name)
@@ -189,16 +192,48 @@ def _step(
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     rate: float,
+    average: Average | None,
+    step: int,
 ) -> Tensor:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    loss = stage.loss(model, batch, runtime)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = _backward(stage, runtime, model, batch)
     nn.utils.clip_grad_norm_(model.parameters(), stage.config.clip_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    if average is not None:
+        average.update(step)
     runtime.end_step()
-    return loss.detach()
+    return loss
+
+
+def _backward(stage: Stage, runtime: Runtime, model: nn.Module, batch: Batch) -> Tensor:
+    """Give a batch's loss and leave its gradients, its parts one after another.
+
+    Each part counts by its real samples, so that sums over samples are those of the whole batch;
+    a loss over the batch as a whole (soft Dice) becomes the mean of its parts.
+    """
+    count = stage.config.accumulate
+    if count == 1:
+        loss = stage.loss(model, runtime.put(repeat_real(batch)), runtime)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+    if len(batch["weight"]) % count:
+        raise UsageError(
+            f"{stage.name}: a batch of {len(batch['weight'])} does not divide into {count} parts: "
+            f"choose --{stage.name}.batch-size as a multiple of --{stage.name}.accumulate"
+        )
+    parts = [
+        runtime.put(repeat_real({name: value[part::count] for name, value in batch.items()}))
+        for part in range(count)
+    ]
+    whole = torch.stack([part["weight"].float().sum() for part in parts]).sum().clamp(min=1)
+    losses = []
+    for part in parts:
+        loss = stage.loss(model, part, runtime) * (part["weight"].float().sum() / whole)
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
 
 
 def _validate(
@@ -209,7 +244,13 @@ def _validate(
     tracker.validation(at.step, at.epoch - 1, metrics)
     value = metrics[stage.metric]
     better = math.isfinite(value) and (at.best is None or value > at.best)
-    return replace(at, metrics=metrics, best=value if better else at.best), better
+    best, stale = (value, 0) if better else (at.best, at.stale + 1)
+    return replace(at, metrics=metrics, best=best, stale=stale), better
+
+
+def _given_up(at: Position, settings: StageConfig) -> bool:
+    """Say whether the metric has not become better for as long as was asked for."""
+    return 0 < settings.early_stop <= at.stale
 
 
 class _Pending:

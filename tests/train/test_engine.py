@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mammo_train import checkpoint
+from mammo_train.averaging import Average
 from mammo_train.config import SegmentConfig
-from mammo_train.engine import finished, learning_rate, train
+from mammo_train.engine import _backward, finished, learning_rate, train
 from mammo_train.runtime.cpu import CpuRuntime
 from mammo_train.tracking import read_metrics
-from schemas.errors import MammoError
-from tests.train.tiny import TinyStage
+from schemas.errors import MammoError, UsageError
+from tests.train.tiny import TinyStage, discs
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,3 +153,77 @@ def test_sigterm_saves_and_the_next_run_goes_on(
     stopped = checkpoint.saved(tmp_path / "checkpoints")
     assert stopped
     assert run(tmp_path) == undisturbed
+
+
+def weights(folder: Path, kind: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(checkpoint.saved(folder / "checkpoints", kind)[0] / "model.safetensors")
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
+    """GroupNorm sees one sample at a time, so the parts are the batch, but for the soft Dice."""
+    gradients = []
+    for accumulate in (1, 2, 4):
+        stage = TinyStage(norm="group", accumulate=accumulate, region_weight=0.0)
+        torch.manual_seed(0)
+        model, runtime = stage.build(), CpuRuntime("fp32")
+        batch = discs(3)
+        batch["weight"][3] = 0
+        loss = _backward(PixelsOnly(stage), runtime, model, batch)
+        gradients.append([loss, *(p.grad for p in model.parameters())])
+    for parts in gradients[1:]:
+        for one, other in zip(gradients[0], parts, strict=True):
+            torch.testing.assert_close(other, one, rtol=2e-4, atol=2e-6)
+
+
+class PixelsOnly:
+    """A stage whose loss is a mean over samples: each sample's own pixels, then their mean."""
+
+    def __init__(self, stage: TinyStage) -> None:
+        self.config, self.name = stage.config, stage.name
+
+    def loss(self, model: torch.nn.Module, batch: Any, runtime: Any) -> torch.Tensor:
+        logits, weight = model(batch["image"]), batch["weight"].float()
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, batch["target"], reduction="none"
+        ).mean(dim=(1, 2, 3))
+        return (entropy * weight).sum() / weight.sum().clamp(min=1)
+
+
+def test_a_batch_that_does_not_divide_into_its_parts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"does not divide into 3 parts: choose --tiny"):
+        run(tmp_path, accumulate=3)
+
+
+def test_the_running_mean_is_what_is_validated_and_kept_as_the_best(tmp_path: Path) -> None:
+    run(tmp_path, ema_decay=0.9)
+    best, last = weights(tmp_path, "best"), weights(tmp_path, "step")
+    assert any(not torch.equal(best[name], last[name]) for name in best)
+    source = torch.nn.Linear(2, 1)
+    mean = Average(source, 0.5)
+    before = source.weight.detach().clone()
+    with torch.no_grad():
+        source.weight.add_(1.0)
+    mean.update(0)  # (1 + 0) / (10 + 0) of the old one stays
+    torch.testing.assert_close(mean.model.weight, before + 0.9)
+
+
+def test_a_killed_run_with_a_running_mean_goes_on_with_it(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", ema_decay=0.9)
+    half = tmp_path / "half"
+    train(TinyStage(ema_decay=0.9), CpuRuntime("fp32"), half, bar=False)
+    for path in checkpoint.saved(half / "checkpoints")[:1]:
+        shutil.rmtree(path)  # as if killed before the newest was written
+    (half / "done.json").unlink()
+    assert run(half, ema_decay=0.9) == whole
+    for kind in ("best", "step"):
+        found, wanted = weights(half, kind), weights(tmp_path / "whole", kind)
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_stage_that_does_not_get_better_ends_early(tmp_path: Path) -> None:
+    options = {"learning_rate": 1e-12, "validate_every": 1, "early_stop": 2, "epochs": 9}
+    done = train(TinyStage(**options), CpuRuntime("fp32"), tmp_path, bar=False)  # type: ignore[arg-type]
+    assert done.steps < 9 * 8
+    assert finished(TinyStage(**options), tmp_path) == done  # type: ignore[arg-type]
