@@ -42,6 +42,7 @@ lint: setup ## Style, types, walls, spelling, generated pages
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python -m schemas.docs --check
+	$(BIN)/python -m etl.labels --check
 
 wheel: setup ## Build the wheel, install its core alone in a fresh environment, try it
 	$(BIN)/python tests/try_wheel.py
@@ -54,6 +55,7 @@ bench: setup ## Long figures: speed, memory, learning; prints the tables of docs
 
 docs: setup ## Write the generated pages
 	$(BIN)/python -m schemas.docs
+	$(BIN)/python -m etl.labels
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) demo-out dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
