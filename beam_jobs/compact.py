@@ -25,6 +25,7 @@ from beam_jobs.privacy import carry_join, write_join
 from beam_jobs.settings import Settings
 from beam_jobs.spool import Spool
 from etl.audit import AUDIT_COLUMNS, AuditFinding, audit
+from etl.deidentify import safe_detail
 from schemas.dataset import SourceCounts, SourceSummary
 from schemas.errors import MammoError
 from schemas.lesions import LESION_SCHEMA
@@ -189,9 +190,8 @@ def _shareable(row: dict[str, Any], private: bool) -> dict[str, Any]:
     hidden = {"film_key": None, "file": None}
     if "detail" not in row:
         return {**row, **hidden}
-    detail = row["detail"]
-    for word in sorted(filter(None, (row["film_key"], row["file"])), key=len, reverse=True):
-        detail = detail.replace(word, "the file")
+    names = (row["film_key"] or "", row["file"] or "")
+    detail = safe_detail(row["detail"], stage=row["stage"], reason=row["reason"], hidden=names)
     return {**row, **hidden, "detail": detail}
 
 

@@ -115,6 +115,12 @@ def make_plan(
                 absents.append(item)
     films, doubles = _without_doubles(films)
     secret = _secret(settings)
+    if secret is None:
+        registry = imported(settings.registry)
+        shared = {
+            key: registry(key).RELEASE.licence.redistributable for key, _ in settings.releases
+        }
+        films = [film if shared[film.source] else _without_own_keys(film) for film in films]
     tasks = list(_tasks(films, settings.spec, secret))
     return Plan(
         tasks=tuple(tasks),
@@ -182,6 +188,27 @@ def pseudonymised(film: Film, secret: bytes) -> Film:
         film_key=name("film", film.film_key),
         patient_key=name("patient", film.patient_key),
         split_key=name("patient", film.split_key),
+        exam_key=maybe("exam", film.exam_key),
+        pair_key=maybe("pair", film.pair_key),
+        lesions=lesions,
+    )
+
+
+def _without_own_keys(film: Film) -> Film:
+    """Return a film of a private release whose examination, pair and lesions have digests as keys.
+
+    A release may name them by the very UIDs that film keys and paths are hidden for.
+    """
+    from etl.deidentify import veiled
+
+    def maybe(kind: str, value: str | None) -> str | None:
+        return None if value is None else veiled(kind, f"{film.source}:{value}")
+
+    lesions = tuple(
+        replace(lesion, lesion_key=maybe("lesion", lesion.lesion_key)) for lesion in film.lesions
+    )
+    return replace(
+        film,
         exam_key=maybe("exam", film.exam_key),
         pair_key=maybe("pair", film.pair_key),
         lesions=lesions,

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -138,6 +139,11 @@ def print_plan(plan: Plan, settings: Settings, stream: TextIO) -> None:
     for source, _ in settings.releases:
         table.add_row(source, *_planned(plan, source))
     _print(table, stream)
+    if plan.private:  # what is printed is often kept: names and table rows stay in the folder
+        reasons = Counter((reject.source, reject.reason.value) for reject in plan.rejects)
+        for (source, reason), count in sorted(reasons.items()):
+            print(f"rejected {source}: {count} {reason}, see {plan.folder}", file=stream)
+        return
     for reject in plan.rejects[:10]:
         print(f"rejected {reject.source} {reject.film_key}: {reject.detail}", file=stream)
     if len(plan.rejects) > 10:

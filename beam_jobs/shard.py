@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -28,6 +28,7 @@ from beam_jobs.pool import Pool
 from beam_jobs.progress import film_done
 from beam_jobs.settings import Settings
 from beam_jobs.tar import TarWriter
+from etl.deidentify import safe_detail
 from schemas.columns import to_table
 from schemas.errors import MammoError, StoreError
 from schemas.film import Film
@@ -289,7 +290,13 @@ class _Maker:
         if self.private:
             paths = [PurePosixPath(ref.path) for ref in film.files]
             names = [part for path in paths for part in (str(path), path.name, path.stem)]
-            reject = child.with_detail(reject, (film.film_key, film.patient_key, *names))
+            detail = safe_detail(
+                reject.detail,
+                stage=reject.stage,
+                reason=reject.reason.value,
+                hidden=(film.film_key, film.patient_key, *names),
+            )
+            reject = replace(reject, detail=detail)
         return {
             "source": reject.source,
             "film_key": None if self.private else film.film_key,

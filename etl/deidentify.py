@@ -4,16 +4,17 @@ Three rules. Header values: a closed list of keywords, none of which names a per
 object. A release's own words (`raw`): five fields, and no word that looks like a date, a UID or a
 person. Ids: with a key they become HMAC-SHA256 pseudonyms (RFC 2104), which nobody without the key
 can recompute; file paths and film keys then live in the private folder only, as they always do for
-releases that may not be passed on.
+releases that may not be passed on, whose examinations, pairs and lesions are digests in any case.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 import stat
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,16 @@ __all__ = [
     "PSEUDONYM_COLUMNS",
     "SAFE_KEYWORDS",
     "age_in_years",
+    "clean_device",
     "clean_raw",
     "clean_word",
     "is_private",
     "load_key",
     "pseudonym",
+    "safe_detail",
     "safe_header",
     "split_private",
+    "veiled",
 ]
 
 SAFE_KEYWORDS = frozenset(
@@ -105,6 +109,17 @@ _FORBIDDEN = re.compile(
     """,
     re.X,
 )
+_MAKERS = re.compile(
+    r"""\b(?: agfa | canon | carestream | cytocare | dilon | eizo | esaote | fischer | fona
+    | fuji\w* | ge | general\s+electric | genoray | giotto | hitachi | hologic | howtek | icad
+    | icr\w* | ims | instrumentarium | kodak | konica\w* | lorad | lumisys | medi-?future
+    | metaltronica | microdose | minolta | neusoft | phantom | philips | planmeca | planmed | r2
+    | raffo | schick | sectra | shimadzu | siemens | sino\w* | toshiba | trex | united\s+imaging
+    | villa | xcounter )\b""",
+    re.X | re.I,
+)
+"""Makers of mammographs, scanners and digitisers, as words of their names."""
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _AGE = re.compile(r"\s*(\d{1,3})(?:\.\d+)?\s*([YyMmWwDd]?)\s*")
 _MONTH_AGE = re.compile(r"\s*(\d{3,4})(?:\.\d+)?\s*[Mm]\s*")
 _UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
@@ -126,6 +141,47 @@ def clean_word(text: str | None) -> str | None:
     if text is None or not text.strip() or _FORBIDDEN.search(text):
         return None
     return text.strip()
+
+
+def clean_device(maker: str | None, model: str | None) -> tuple[str | None, str | None]:
+    """Return maker and model of a device; both None where the maker is none that we know.
+
+    The two are free text in a header, and a person or clinic is sometimes written there. A model's
+    words cannot be listed; beside a known maker they are taken, unless `clean_word` refuses them.
+    """
+    name = clean_word(maker)
+    if name is None or not _MAKERS.search(name):
+        return None, None
+    return name, clean_word(model)
+
+
+def safe_detail(detail: str, *, stage: str, reason: str, hidden: Iterable[str] = ()) -> str:
+    """Return why a film was rejected, without what a private release's files and tables hold.
+
+    Parameters
+    ----------
+    detail
+        The whole sentence; it stays in the private folder.
+    stage
+        Details of the stage `plan` quote tables and folders: they become one sentence by reason.
+    hidden
+        Names of the film, its patient and its files, to be replaced in the others. What stands in
+        quotation marks comes from a file, too.
+    """
+    if stage == "plan":
+        return f"planning refused it ({reason}): the plan in the private folder says why"
+    for word in sorted(filter(None, hidden), key=len, reverse=True):
+        detail = detail.replace(word, "the file")
+    return _QUOTED.sub("a value", detail)
+
+
+def veiled(kind: str, value: str) -> str:
+    """Return a name for one of a private release's keys where no secret is given.
+
+    Equal values get equal names. Without a secret, whoever holds the release can find the value;
+    the corpus alone does not show it.
+    """
+    return hashlib.sha256(f"{kind}\0{value}".encode()).hexdigest()[:12]
 
 
 def clean_raw(words: RawWords) -> RawWords:

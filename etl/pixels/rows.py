@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from etl.deidentify import clean_raw, clean_word
+from etl.deidentify import clean_device, clean_raw, clean_word
 from etl.pixels.arrange import Scale
 from etl.pixels.decode import Picture
 from etl.pixels.geometry import area
@@ -175,6 +175,7 @@ def _what(film: Film, picture: Picture) -> dict[str, Any]:
     header = picture.header
     words = {"FOR PRESENTATION": Intent.PRESENTATION, "FOR PROCESSING": Intent.PROCESSING}
     intent = words.get(header.get("PresentationIntentType", "").strip().upper())
+    maker, model = clean_device(header.get("Manufacturer"), header.get("ManufacturerModelName"))
     return {
         "modality": film.modality,
         "view": film.view,
@@ -182,8 +183,8 @@ def _what(film: Film, picture: Picture) -> dict[str, Any]:
         "intent": film.intent or intent,
         "spot_mag": film.spot_mag,
         "implant": film.implant,
-        "manufacturer": film.manufacturer or clean_word(header.get("Manufacturer")),
-        "model": film.model or clean_word(header.get("ManufacturerModelName")),
+        "manufacturer": film.manufacturer or maker,
+        "model": film.model or model,
         "age": film.age,
         "frame_kind": film.frame_kind,
         "frame": film.frame,
