@@ -220,9 +220,8 @@ def _by_number(patient: str, dynamic: Sequence[Run]) -> tuple[Run, Run] | None:
     if any(run.series_number is None for run in dynamic):
         return None
     pre, post = dynamic[:2]
-    first = 2 if patient in FIRST_PASS_MISSING else 1
-    told = phase_of(post.description or "")
-    if phase_of(pre.description or "") != 0 or told not in (0, first):
+    firsts = (0, 1, 2) if patient in FIRST_PASS_MISSING else (0, 1)
+    if phase_of(pre.description or "") != 0 or phase_of(post.description or "") not in firsts:
         return None
     return None if "pre" in plain(post.description or "") else (pre, post)
 
