@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from etl.sources import source
+from etl.sources.bcdr.tables import image_id
 from etl.sources.bcdr.words import FINDINGS, WORDS
 from schemas.errors import MammoError
 from schemas.rejects import RejectReason
@@ -82,6 +83,20 @@ def test_a_view_without_outline_is_unknown_and_not_normal(tmp_path):
     assert (film.laterality, film.view) == ("R", "MLO")
     assert (film.pathology, film.label_basis) == ("unknown", "unknown")
     assert (film.annotation, film.lesions) == ("none", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "view"),
+    [("RCC", "R", "CC"), ("LCC", "L", "CC"), ("RO", "R", "MLO"), ("LO", "L", "MLO")],
+)
+def test_the_file_name_says_side_and_view(tmp_path, name, side, view):
+    film = films(plan_of(tmp_path))[f"D/img_3_4_1_{name}"]
+    assert (film.laterality, film.view, film.raw.view) == (side, view, name)
+
+
+@pytest.mark.parametrize("name", ["img_9_10_1_RCC_mask_id_10.tif", "img_9_10_1_RCC_MASK.tif"])
+def test_a_mask_s_name_is_no_image_s(name):
+    assert image_id(name, "F") is None
 
 
 def test_images_of_dn01_are_normal_by_their_readers(tmp_path):
