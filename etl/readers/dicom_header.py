@@ -110,8 +110,9 @@ def header_values(dataset: Dataset, syntax: str = "") -> dict[str, str]:
     r"""Return the listed values as text; a missing, empty or unreadable one is no key.
 
     Several values are joined with a backslash, as in the file. Values that an enhanced object
-    keeps in its shared functional groups (PS3.3 C.7.6.16) are found there; coded views become
-    `ViewCodeValue`, `ViewCodeMeaning`, `ViewModifierCodeValue`, `ViewModifierCodeMeaning`.
+    keeps in its functional groups (PS3.3 C.7.6.16), the shared ones or those of its first frame,
+    are found there; coded views become `ViewCodeValue`, `ViewCodeMeaning`,
+    `ViewModifierCodeValue`, `ViewModifierCodeMeaning`.
     `TransferSyntaxUID` is added where it is known.
     """
     places = [dataset, *_functional_groups(dataset)]
@@ -149,9 +150,10 @@ def element_value(dataset: Dataset, keyword: str) -> Any:
 
 
 def _functional_groups(dataset: Dataset) -> Iterator[Dataset]:
-    for shared in _items(dataset, "SharedFunctionalGroupsSequence"):
-        for name in _FUNCTIONAL_GROUPS:
-            yield from _items(shared, name)
+    for sequence in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for groups in _items(dataset, sequence)[:1]:
+            for name in _FUNCTIONAL_GROUPS:
+                yield from _items(groups, name)
 
 
 def _items(dataset: Dataset, keyword: str) -> list[Dataset]:

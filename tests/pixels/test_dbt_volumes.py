@@ -193,6 +193,18 @@ def test_window_and_spacing_come_from_the_functional_groups(tmp_path: Path) -> N
     assert row["native_frames"] == COUNT
 
 
+def test_spacing_is_also_found_with_the_first_frame(tmp_path: Path) -> None:
+    header = dcmread(BytesIO(volume(tmp_path, "L")))
+    shared = header.SharedFunctionalGroupsSequence[0]
+    for groups in header.PerFrameFunctionalGroupsSequence:
+        groups.PixelMeasuresSequence = shared.PixelMeasuresSequence
+    del shared.PixelMeasuresSequence
+    stream = BytesIO()
+    header.save_as(stream)
+    data = stream.getvalue()
+    assert sample(data, film(data, "L")).row["native_pixel_mm"] == [0.5, 0.5]
+
+
 def test_each_frame_may_have_its_own_window(tmp_path: Path) -> None:
     header = dcmread(BytesIO(volume(tmp_path, "L")))
     del header.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence
