@@ -85,7 +85,8 @@ def choose(
     already_windowed
         The release's pixels are windowed: `device` leaves those of 8 bits alone. Deeper ones
         are of another edition, which was not windowed; a VOI that misses their tissue, such as one
-        for 8 bits in a file of 16 (CMMD's D1-1343), is `tissue` too.
+        for 8 bits in a file of 16 (CMMD's D1-1343), is `tissue` too, and one of their whole
+        range is none.
     tissue
         Range inside the tissue on the modality's scale, from `tissue_range`.
     """
@@ -97,7 +98,14 @@ def choose(
     device = _device(picture, picture.voi)
     if already_windowed and _misses(device.window, tissue):
         return _straight(picture, WindowKind.TISSUE, tissue)
+    if already_windowed and _is_whole(device.window, _full_range(picture)):
+        return _straight(picture, WindowKind.NONE, _full_range(picture))
     return device
+
+
+def _is_whole(window: tuple[float, float], whole: tuple[float, float]) -> bool:
+    """Say whether a window leaves every level where it is, whatever its function's name."""
+    return abs(min(window) - whole[0]) <= 1 and abs(max(window) - whole[1]) <= 1
 
 
 def _misses(window: tuple[float, float], tissue: tuple[float, float]) -> bool:

@@ -163,9 +163,10 @@ def test_windowed_releases_are_only_stretched_to_sixteen_bits(wanted: Any, alrea
     [
         ((128, 256), 880.0, WindowKind.TISSUE),
         ((32768, 65536), 880.0, WindowKind.TISSUE),
-        ((32768, 65536), 60000.0, WindowKind.DEVICE),
+        ((32768, 65536), 60000.0, WindowKind.NONE),
+        ((32000, 60000), 60000.0, WindowKind.DEVICE),
     ],
-    ids=["window of 8 bits", "range hardly used", "range used"],
+    ids=["window of 8 bits", "range hardly used", "whole range", "a window that fits"],
 )
 def test_sixteen_bits_in_a_windowed_release_are_seen(
     window: tuple[int, int], brightest: float, kind: WindowKind
