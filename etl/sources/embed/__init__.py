@@ -128,29 +128,31 @@ def _planned(
     patient: str, exam: Exam, rows: Sequence[dict[str, Any]], files: Files, used: set[str]
 ) -> Iterator[Film | Reject | Absent]:
     """Yield what becomes of the images of one exam."""
-    read_rows: list[Image | Reject] = [
-        _read(patient, exam.key, place, row) for place, row in enumerate(rows)
+    tails = [tail_of(row["anon_dicom_path"]) for row in rows]
+    found = [files.find(tail) if tail else None for tail in tails]
+    used.update(file[0] for file in found if file)
+    if all(tails) and not any(found):  # most exams of a partial copy
+        yield from (_absent(patient, tail) for tail in tails)
+        return
+    items: list[Image | Reject] = [
+        _read(patient, exam.key, place, row, tail)
+        for place, (row, tail) in enumerate(zip(rows, tails, strict=True))
     ]
-    known = [item for item in read_rows if isinstance(item, Image)]
-    images = iter(exam_images(exam.key, known))
-    for row, item in zip(rows, read_rows, strict=True):
-        tail = tail_of(row["anon_dicom_path"])
-        file = files.find(tail) if tail else None
-        if file is not None:
-            used.add(file[0])
-        if isinstance(item, Image):
-            item = next(images)
+    images = iter(exam_images(exam.key, [item for item in items if isinstance(item, Image)]))
+    for tail, file, item in zip(tails, found, items, strict=True):
+        image = next(images) if isinstance(item, Image) else item
         if tail and file is None:
-            yield Absent(
-                source=RELEASE.key,
-                film_key=instance_of(tail),
-                file=f"images/{tail}",
-                split_key=patient,
-            )
-        elif isinstance(item, Image) and file is not None:
-            yield _film(patient, exam, item, file)
-        elif isinstance(item, Reject):
-            yield replace(item, file=file[0] if file else item.file)
+            yield _absent(patient, tail)
+        elif isinstance(image, Image) and file is not None:
+            yield _film(patient, exam, image, file)
+        elif isinstance(image, Reject):
+            yield replace(image, file=file[0] if file else image.file)
+
+
+def _absent(patient: str, tail: str) -> Absent:
+    return Absent(
+        source=RELEASE.key, film_key=instance_of(tail), file=f"images/{tail}", split_key=patient
+    )
 
 
 def _film(patient: str, exam: Exam, image: Image, file: tuple[str, int]) -> Film | Reject:
@@ -163,10 +165,9 @@ def _film(patient: str, exam: Exam, image: Image, file: tuple[str, int]) -> Film
         return _rejected(image.key, file[0], error)
 
 
-def _read(patient: str, exam: str, place: int, row: dict[str, Any]) -> Image | Reject:
-    tail = tail_of(row["anon_dicom_path"])
+def _read(patient: str, exam: str, place: int, row: dict[str, Any], tail: str) -> Image | Reject:
     try:
-        return read(row)
+        return read(row, tail)
     except ContentError as error:
         key = instance_of(tail) or f"{patient}/{exam}/row {place + 1} without path"
         return _rejected(key, tail, error)

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from etl.sources.embed import words
 from etl.sources.embed.exams import number
@@ -110,9 +111,8 @@ def instance_of(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(".dcm")
 
 
-def read(cells: Cells) -> Image:
+def read(cells: Cells, tail: str) -> Image:
     """Return what a row says; `ContentError` for an unknown word or a row without its path."""
-    tail = tail_of(cells["anon_dicom_path"])
     if not tail:
         raise ContentError(RejectReason.BAD_ROW, "a row of the metadata table has no path")
     regions, num_regions, lost, frame = _regions(cells)
@@ -247,16 +247,17 @@ def exam_images(exam: str, images: Sequence[Image]) -> list[Image]:
     for image in images:
         if image.key in latest and (name := _exposure(exam, image)):
             exposures[name].add(image.modality)
-    return [
-        replace(
-            image,
-            repeated=image.view is not None and image.taken < last[_kind(image)],
-            pair=_pair(exam, image, exposures) if image.key in latest else None,
-            twin_of_presentation=image.processing
-            and _kind(replace(image, processing=False)) in groups,
-        )
-        for image in images
-    ]
+    told = []
+    for image in images:
+        changes: dict[str, Any] = {}
+        if image.view is not None and image.taken < last[_kind(image)]:
+            changes["repeated"] = True
+        if image.key in latest and (pair := _pair(exam, image, exposures)):
+            changes["pair"] = pair
+        if image.processing and _kind(replace(image, processing=False)) in groups:
+            changes["twin_of_presentation"] = True
+        told.append(replace(image, **changes) if changes else image)
+    return told
 
 
 def _kind(image: Image) -> tuple[object, ...]:

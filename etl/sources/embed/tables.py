@@ -121,6 +121,7 @@ def by_patient(metadata: pa.Table) -> Iterator[tuple[str, list[dict[str, Any]]]]
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    metadata = metadata.combine_chunks()
     patients = pc.fill_null(metadata.column("empi_anon"), "").combine_chunks().dictionary_encode()
     names = [plain(name) for name in patients.dictionary.to_pylist()]
     rank = np.empty(len(names), np.int32)
