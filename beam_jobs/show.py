@@ -18,7 +18,7 @@ import numpy.typing as npt
 from schemas.corpus import Corpus
 from schemas.errors import MammoError, UsageError
 from schemas.store import open_store
-from schemas.vocabulary import LesionFlag, Orientation, Pathology
+from schemas.vocabulary import GeometryKind, LesionFlag, Orientation, Pathology
 
 __all__ = ["choose", "contact_sheet", "film_tile", "sample_tile"]
 
@@ -155,17 +155,24 @@ def _drawn(
     for rings, lesion in zip(outlines, lesions, strict=True):
         suspect = LesionFlag.SUSPECT in list(lesion["flags"])
         colour = _SUSPECT if suspect else COLOURS[Pathology(lesion["pathology"])]
-        _outline(picture, rings, scale, colour)
+        closed = lesion["geometry_kind"] != GeometryKind.POLYLINE
+        _outline(picture, rings, scale, colour, closed)
     canvas = np.zeros((tile, tile, 3), dtype=np.uint8)
     canvas[: size[1], : size[0]] = picture
     return canvas
 
 
-def _outline(picture: Picture, rings: Sequence[Any], scale: float, colour: tuple[int, ...]) -> None:
+def _outline(
+    picture: Picture, rings: Sequence[Any], scale: float, colour: tuple[int, ...], closed: bool
+) -> None:
+    """Draw rings, open ones (polylines) as they are, and a point as a cross, dark edges below."""
     for ring in rings:
-        points = np.round(np.asarray(ring) * scale - 0.5).astype(np.int32)
-        cv2.polylines(picture, [points.reshape(-1, 1, 2)], True, (0, 0, 0), 2, cv2.LINE_AA)
-        cv2.polylines(picture, [points.reshape(-1, 1, 2)], True, colour, 1, cv2.LINE_AA)
+        points = np.round(np.asarray(ring).reshape(-1, 1, 2) * scale - 0.5).astype(np.int32)
+        for ink, width in (((0, 0, 0), 2), (colour, 1)):
+            if len(points) == 1:
+                cv2.drawMarker(picture, points[0, 0].tolist(), ink, cv2.MARKER_CROSS, 11, width)
+            else:
+                cv2.polylines(picture, [points], closed, ink, width, cv2.LINE_AA)
 
 
 def _captioned(picture: Picture, row: Row, tile: int) -> Picture:

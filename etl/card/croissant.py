@@ -106,7 +106,7 @@ def croissant(corpus: Corpus) -> bytes:
         "distribution": [
             *(file for key in sources for file in _table_files(corpus, key)),
             *(tar for key in sources for tar in tars[key]),
-            *(_members(key, tars[key]) for key in sources if tars[key]),
+            *(_members(key, tars[key], sources[key].spec) for key in sources if tars[key]),
         ],
         "recordSet": [
             *(_record_set(kind, key) for key in sources for kind in _TABLES),
@@ -182,17 +182,17 @@ def _tars(corpus: Corpus, summary: SourceSummary) -> Iterator[Json]:
             }
 
 
-def _members(source: str, tars: list[Json]) -> Json:
+def _members(source: str, tars: list[Json], spec: Json) -> Json:
+    payload = spec.get("payload", "png")
     return {
         "@type": "cr:FileSet",
         "@id": f"images-{source}",
         "name": f"images-{source}",
-        "description": "16-bit grey PNG (or lossless JPEG XL), named by sample_id; masks "
-        "(*.mask.png) and facts (*.json) lie beside them",
+        "description": f"16-bit grey {payload}, named by sample_id; masks (*.mask.png) and facts "
+        "(*.json) lie beside them",
         "containedIn": [{"@id": tar["@id"]} for tar in tars],
-        "encodingFormat": "image/png",
-        "includes": f"{source}-????????????.*",
-        "excludes": ["*.mask.png", "*.json"],
+        "encodingFormat": f"image/{payload}",
+        "includes": f"{source}-????????????.{payload}",
     }
 
 

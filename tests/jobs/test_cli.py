@@ -9,9 +9,10 @@ import pytest
 from beam_jobs.cli import main
 
 PROJECT = Path(__file__).parents[2]
-COMMANDS = (
-    "sources verify-release index plan run validate audit show gc phantoms".split()  # noqa: SIM905
-)
+COMMANDS = [
+    *("sources", "verify-release", "index", "plan", "estimate", "run", "validate", "audit"),
+    *("show", "card", "diff", "export-coco", "gc", "phantoms"),
+]
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
@@ -66,6 +67,11 @@ def test_sources_say_how_to_get_them_and_under_which_licence(
         ("validate out", 1, "mammo-etl run"),
         ("audit out", 1, "mammo-etl run"),
         ("show out --output sheet.png", 1, "mammo-etl run"),
+        ("card out", 1, "mammo-etl run"),
+        ("diff out out", 1, "mammo-etl run"),
+        ("export-coco out --output a.json", 1, "mammo-etl run"),
+        ("export-coco out --output a.json --images", 2, "needs a folder"),
+        ("estimate --release mias=/nowhere", 1, "/nowhere"),
         ("phantoms --output out --sources emboss", 2, "emboss"),
         ("phantoms --output out --patients 0", 2, "at least 1"),
     ],
