@@ -192,6 +192,7 @@ def _train(
     ended = []
     for name, stage in zip(names, stages, strict=True):
         folder = place.work / "stages" / name
+        stage.start(place.work, lambda: open_runtime(place.device, place.precision))
         done = finished(stage, folder)
         if done is None:
             _describe(console, stage)

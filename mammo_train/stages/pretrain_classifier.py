@@ -14,7 +14,7 @@ Cost, one thread of an AVX512-BF16 CPU: 0.014 s a patch of 128 pixels forward an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,16 +23,15 @@ from torch import Tensor, nn
 
 from mammo_train.config import PretrainClassifierConfig
 from mammo_train.data.augment import PATCH_AUGMENTATION
-from mammo_train.data.dataset import Loader, make_loader
-from mammo_train.data.draws import BatchPlan, fixed_patches, patch_draws
-from mammo_train.data.order import ORDER_VERSION
+from mammo_train.data.dataset import make_loader
+from mammo_train.data.draws import BatchPlan, Draws, fixed_patches, patch_draws
 from mammo_train.data.patches import PatchTransform
 from mammo_train.data.selection import BACKGROUND, BENIGN, MALIGNANT, Selections
 from mammo_train.evaluation.metrics import auroc
 from mammo_train.losses import patch_loss
 from mammo_train.models.resnet import patch_classifier
 from mammo_train.runtime import Batch, Runtime
-from mammo_train.stages import KEEP_BYTES
+from mammo_train.stages.base import DrawnStage
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def score_patches(model: nn.Module, runtime: Runtime, batches: Iterable[Batch]) 
     return scores
 
 
-class ClassifierStage:
+class ClassifierStage(DrawnStage[PretrainClassifierConfig]):
     """See the module."""
 
     name = "pretrain-classifier"
@@ -131,17 +130,7 @@ class ClassifierStage:
                 "for background, or no best checkpoint can be chosen; loosen --where or add a "
                 "release"
             )
-        self.config, self.seed, self.selections = config, seed, selections
-        self.store, self.workers = store, workers
-        self._loader: Loader | None = None
-
-    def fingerprint(self) -> Mapping[str, Any]:
-        """Name what is drawn and measured, and the version of the order."""
-        return {
-            "selection": self.selections.train.digest,
-            "val_selection": self.selections.val.digest,
-            "order_version": ORDER_VERSION,
-        }
+        super().__init__(config, seed, selections, store, workers)
 
     def build(self) -> nn.Module:
         """Build the ResNet-18, from the user's weights where given."""
@@ -152,37 +141,20 @@ class ClassifierStage:
         shape = (self.config.batch_size, 1, self.config.patch_px, self.config.patch_px)
         return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
-    def _plan(self, epoch: int) -> BatchPlan:
-        draws = patch_draws(
+    def draws(self, epoch: int) -> Draws:
+        """Give patches at lesions and at background."""
+        return patch_draws(
             self.selections.train,
             self.seed,
             epoch,
             size=self.config.draws_per_epoch,
             background_share=self.config.background_share,
         )
-        return BatchPlan(draws, self.config.batch_size)
 
-    def steps(self, epoch: int) -> int:
-        """Count the batches of an epoch."""
-        return len(self._plan(epoch))
-
-    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
-        """Give the batches of an epoch; workers stay from one epoch to the next."""
-        if self._loader is None:
-            config = self.config
-            transform = PatchTransform(
-                config.patch_mm, config.patch_px, augmentation=PATCH_AUGMENTATION
-            )
-            self._loader = make_loader(
-                self.store,
-                self._plan(epoch),
-                transform,
-                self.workers,
-                start,
-                keep_bytes=KEEP_BYTES,
-            )
-        self._loader.plan, self._loader.start = self._plan(epoch), start
-        return self._loader
+    def transform(self) -> PatchTransform:
+        """Give the patch and its class, changed by the draw's seed."""
+        config = self.config
+        return PatchTransform(config.patch_mm, config.patch_px, augmentation=PATCH_AUGMENTATION)
 
     def loss(self, model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
         """Give the cross-entropy over background, benign and malignant."""

@@ -10,8 +10,8 @@ forward and backward, base 16 about half; a canvas's cost grows with its area.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from mammo_train.config import SegmentConfig
 from mammo_train.data.augment import FILM_AUGMENTATION
-from mammo_train.data.dataset import Loader, make_loader
-from mammo_train.data.draws import BatchPlan, film_draws, segment_draws
-from mammo_train.data.order import ORDER_VERSION
+from mammo_train.data.dataset import make_loader
+from mammo_train.data.draws import BatchPlan, Draws, film_draws, segment_draws
 from mammo_train.data.selection import Selection, Selections
 from mammo_train.data.tiles import predict_film
 from mammo_train.data.transforms import FilmTransform, SegmentTransform
@@ -31,7 +30,7 @@ from mammo_train.evaluation.regions import find_regions
 from mammo_train.losses import segmentation_loss
 from mammo_train.models.unet import UNet
 from mammo_train.runtime import Batch, Runtime
-from mammo_train.stages import KEEP_BYTES
+from mammo_train.stages.base import DrawnStage
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def predict_films(
         yield FilmPrediction(batch, predict_film(film, canvas, probabilities, batch_size=size))
 
 
-class SegmentStage:
+class SegmentStage(DrawnStage[SegmentConfig]):
     """See the module."""
 
     name = "segment"
@@ -106,18 +105,7 @@ class SegmentStage:
                 "segment: no film with a drawn lesion in the val split, so no threshold and no "
                 "best checkpoint can be chosen; loosen --where or add a release"
             )
-        self.config, self.seed, self.selections = config, seed, selections
-        self.store, self.workers = store, workers
-        self._loader: Loader | None = None
-
-    def fingerprint(self) -> Mapping[str, Any]:
-        """Name what is drawn and measured, and the version of the order."""
-        chosen = self.selections
-        return {
-            "selection": chosen.train.digest,
-            "val_selection": chosen.val.digest,
-            "order_version": ORDER_VERSION,
-        }
+        super().__init__(config, seed, selections, store, workers)
 
     def build(self) -> nn.Module:
         """Build the U-Net."""
@@ -128,8 +116,9 @@ class SegmentStage:
         shape = (self.config.batch_size, 1, self.config.tile_height, self.config.tile_width)
         return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
-    def _plan(self, epoch: int) -> BatchPlan:
-        draws = segment_draws(
+    def draws(self, epoch: int) -> Draws:
+        """Give tiles of films, lesions looked at as often as the config says."""
+        return segment_draws(
             self.selections.train,
             self.seed,
             epoch,
@@ -137,29 +126,13 @@ class SegmentStage:
             lesion_tile_share=self.config.lesion_tile_share,
             lesion_film_share=self.config.lesion_film_share,
         )
-        return BatchPlan(draws, self.config.batch_size)
 
-    def steps(self, epoch: int) -> int:
-        """Count the batches of an epoch."""
-        return len(self._plan(epoch))
-
-    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
-        """Give the batches of an epoch; workers stay from one epoch to the next."""
-        if self._loader is None:
-            config = self.config
-            transform = SegmentTransform(
-                config.tile_height, config.tile_width, config.mm_per_pixel, FILM_AUGMENTATION
-            )
-            self._loader = make_loader(
-                self.store,
-                self._plan(epoch),
-                transform,
-                self.workers,
-                start,
-                keep_bytes=KEEP_BYTES,
-            )
-        self._loader.plan, self._loader.start = self._plan(epoch), start
-        return self._loader
+    def transform(self) -> SegmentTransform:
+        """Give the canvas and its target, changed by the draw's seed."""
+        config = self.config
+        return SegmentTransform(
+            config.tile_height, config.tile_width, config.mm_per_pixel, FILM_AUGMENTATION
+        )
 
     def loss(self, model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
         """Give overlap loss plus cross-entropy of lesion against the rest."""
