@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -17,8 +17,17 @@ import numpy.typing as npt
 
 from schemas.corpus import Corpus
 from schemas.errors import MammoError, UsageError
-from schemas.store import open_store
-from schemas.vocabulary import GeometryKind, LesionFlag, Orientation, Pathology
+from schemas.film import FileRef, Film
+from schemas.store import Store, open_store
+from schemas.vocabulary import (
+    FrameKind,
+    GeometryKind,
+    Laterality,
+    LesionFlag,
+    Modality,
+    Orientation,
+    Pathology,
+)
 
 __all__ = ["choose", "contact_sheet", "film_tile", "sample_tile"]
 
@@ -108,8 +117,6 @@ def film_tile(
     row: Row, lesions: Sequence[Row], roots: Mapping[str, str] | None, tile: int
 ) -> Picture:
     """Return one film as stored, with the lesions' native outlines."""
-    from etl.readers.pictures import read_stored
-
     root = (roots or {}).get(row["source"])
     if root is None:
         raise UsageError(f"--native needs the release: add --release {row['source']}=PATH")
@@ -118,14 +125,43 @@ def film_tile(
             f"{row['sample_id']}: its files are named only in the corpus's private/ folder, "
             "because the release may not be shared; show it without --native"
         )
-    path = row["source_files"][0]
-    pixels = read_stored(open_store(root).read(path), path, row["frame"])
+    pixels = _stored(row, open_store(root))
     if row["photometric"] == "MONOCHROME1":
         pixels = pixels.max() - pixels
     outlines = [
         [np.array(list(ring), dtype=float) for ring in _rings(lesion)] for lesion in lesions
     ]
     return _drawn(pixels, outlines, lesions, tile)
+
+
+def _stored(row: Row, store: Store) -> npt.NDArray[Any]:
+    from etl.pixels.volume import load_series
+    from etl.readers.pictures import read_stored
+    from etl.readers.runs import slice_files
+
+    paths = list(row["source_files"])
+    if not paths[0].endswith("/"):
+        return read_stored(store.read(paths[0]), paths[0], row["frame"])
+    series = Film(
+        source=row["source"],
+        film_key=row["sample_id"],
+        patient_key=row["patient_id"],
+        files=tuple(
+            FileRef(role=role, path=path, size=0)
+            for role, path in zip(("pre", "post"), paths, strict=True)
+        ),
+        modality=Modality(row["modality"]),
+        laterality=Laterality(row["laterality"]),
+        frame_kind=FrameKind(row["frame_kind"]),
+        frame=row["frame"],
+        licence=row["licence"],
+    )
+
+    def slices(ref: FileRef) -> Iterator[tuple[str, bytes]]:
+        for entry in slice_files(store.list(ref.path), ref.path).entries:
+            yield entry.path, store.read(entry.path)
+
+    return load_series(series, slices).array
 
 
 def _rings(lesion: Row) -> list[Any]:

@@ -6,7 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from etl.readers.listing import named, natural_key
-from etl.sources.duke_mri.films import box_side, planned_from, recorded_side
+from etl.sources.duke_mri.films import (
+    box_side,
+    files_to_index,
+    planned_from,
+    recorded_side,
+)
 from etl.sources.duke_mri.series import Run, runs_of
 from etl.sources.duke_mri.tables import Box, Clinical, Mapped, Tables, find_tables, read_mapping
 from etl.sources.duke_mri.words import MATRICES, phase_of
@@ -45,7 +50,7 @@ def verify(release: Release, index: HeaderIndex) -> Iterator[Remark]:
     yield from _boxes(tables)
     yield from _clinical(tables)
     yield _slice_numbers(mapping)
-    yield from _names(runs, index)
+    yield from _names(release, runs, index)
     yield from _images(items, runs)
     yield from _rejects([item for item in items if isinstance(item, Reject)])
 
@@ -139,7 +144,9 @@ def _slice_numbers(mapping: Mapping[tuple[str, str], Mapped]) -> Remark:
     )
 
 
-def _names(runs: Mapping[str, Sequence[Run]], index: HeaderIndex) -> Iterator[Remark]:
+def _names(
+    release: Release, runs: Mapping[str, Sequence[Run]], index: HeaderIndex
+) -> Iterator[Remark]:
     every = [run for one in runs.values() for run in one]
     unnumbered = [run.folder for run in every if run.numbers is None and run.count > 1]
     if unnumbered:
@@ -149,8 +156,17 @@ def _names(runs: Mapping[str, Sequence[Run]], index: HeaderIndex) -> Iterator[Re
             meaning="slices are ordered by InstanceNumber, as always; a missing last slice of both "
             "phases goes unnoticed",
         )
-    if index.headers:
-        yield Remark(ok=True, what=f"{len(index)} headers were read, one of each series")
+    wanted = files_to_index(release)
+    unread = [path for path in wanted if path not in index.headers]
+    if wanted:
+        yield Remark(
+            ok=not unread,
+            what=f"{len(wanted)} series are told by the header of one slice"
+            + (f"; not read yet: {len(unread)}" if unread else ""),
+            meaning="run `mammo-etl index` (plan and run do it); until then they seem absent"
+            if unread
+            else "",
+        )
 
 
 def _images(
