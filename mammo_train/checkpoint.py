@@ -25,7 +25,7 @@ from mammo_train.averaging import Average
 from mammo_train.runtime import Precision
 from schemas.errors import MammoError
 
-__all__ = ["Position", "load_model", "restore", "save", "saved"]
+__all__ = ["Position", "check", "load_model", "model_digest", "restore", "save", "saved"]
 
 FORMAT = 1
 _MEAN = "mean:"  # begins the names of the running mean's tensors beside the optimiser's
@@ -181,7 +181,19 @@ def load_model(folder: Path, model: nn.Module) -> Position:
     raise MammoError(f"no checkpoint in {folder}: train first, for example mammo-train run")
 
 
+def model_digest(folder: Path) -> str | None:
+    """Give the SHA-256 (hex) of the weights that `load_model` loads; None if there are none."""
+    for path in [*saved(folder, "best"), *saved(folder)]:
+        try:
+            state, _, _ = _read(path)
+        except (OSError, ValueError, KeyError):
+            continue
+        return str(state["sha256"]["model.safetensors"])
+    return None
+
+
 def check(path: Path, had: Mapping[str, Any], has: Mapping[str, Any]) -> None:
+    """Refuse what was made from other data or options than this run has, naming the first."""
     for name in sorted({*had, *has}):
         before, now = had.get(name), has.get(name)
         if json.dumps(before, sort_keys=True) != json.dumps(now, sort_keys=True):

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mammo_train.data.order import draw_seed, epoch_order, mix64, sample_keys
 from mammo_train.data.selection import BACKGROUND, BENIGN, MALIGNANT, Selection
+from schemas.vocabulary import Pathology
 
 __all__ = [
     "PADDING",
@@ -24,13 +25,15 @@ __all__ = [
     "BatchSampler",
     "Draw",
     "Draws",
+    "HardNegatives",
     "film_draws",
+    "film_label_draws",
     "fixed_patches",
     "patch_draws",
     "segment_draws",
 ]
 
-_AIM, _LESION, _BACKGROUND, _PLACE = (0xA1, 0xA2, 0xA3, 0xA4)  # streams of the run's seed
+_AIM, _LESION, _BACKGROUND, _PLACE, _HARD = (0xA1, 0xA2, 0xA3, 0xA4, 0xA5)  # streams of the seed
 
 
 class Draw(NamedTuple):
@@ -54,6 +57,8 @@ class Draw(NamedTuple):
         0 for padding, which has no effect on loss or metric.
     row, lesion
         Position in the selection and in its lesions; -1 is none.
+    regions
+        Of a draw that is a film with several places: x, y and label of each, standard pixels.
     """
 
     sample_id: str
@@ -72,6 +77,7 @@ class Draw(NamedTuple):
     weight: float
     row: int
     lesion: int
+    regions: tuple[tuple[float, float, int], ...] = ()
 
 
 PADDING = Draw("", "", 0, 0, 0, 0, 0, 0, 1.0, None, None, -1, 0, 0.0, -1, -1)
@@ -92,6 +98,9 @@ class Draws:
         int8 (K,).
     seed
         uint64 (K,).
+    point
+        float64 (K, 2): x and y to look at where no lesion is named, NaN for nowhere; None is
+        nowhere for all.
     """
 
     selection: Selection
@@ -99,6 +108,7 @@ class Draws:
     lesion: npt.NDArray[np.int64]
     label: npt.NDArray[np.int8]
     seed: npt.NDArray[np.uint64]
+    point: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.film)
@@ -110,6 +120,8 @@ class Draws:
         if lesion >= 0:
             x0, y0, x1, y1 = chosen.lesions.box[lesion].tolist()
             x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        elif self.point is not None and not np.isnan(self.point[k, 0]):
+            x, y = self.point[k].tolist()
         image_offset, image_size, image_crc32c, *mask = chosen.places[row].tolist()
         return Draw(
             sample_id=str(chosen.ids[row]),
@@ -129,6 +141,30 @@ class Draws:
             row=row,
             lesion=lesion,
         )
+
+
+@dataclass(frozen=True)
+class HardNegatives:
+    """Places clear of lesions that a network took for one.
+
+    Parameters
+    ----------
+    film
+        int64 (H,): row of the selection.
+    point
+        float64 (H, 2): x, y in standard pixels.
+    keys
+        uint64 (H,): of the order in which they are drawn.
+    """
+
+    film: npt.NDArray[np.int64]
+    point: npt.NDArray[np.float64]
+    keys: npt.NDArray[np.uint64]
+
+    @classmethod
+    def none(cls) -> HardNegatives:
+        """Give no place at all."""
+        return cls(np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros(0, np.uint64))
 
 
 @dataclass(frozen=True)
@@ -226,6 +262,8 @@ def patch_draws(
     *,
     size: int = 0,
     background_share: float = 0.34,
+    hard: HardNegatives | None = None,
+    hard_share: float = 0.0,
 ) -> Draws:
     """Return the draws of one epoch of ``pretrain-classifier``: benign and malignant equally often.
 
@@ -235,6 +273,8 @@ def patch_draws(
         Draws of the epoch; 0 is two for each lesion.
     background_share
         Share of background patches; the seed chooses their place inside the breast.
+    hard, hard_share
+        Places that a network took for lesions, and their share of the background patches.
     """
     size = size or 2 * len(selection.lesions)
     counts = _shares(size, background_share)
@@ -247,14 +287,53 @@ def patch_draws(
         parts_film.append(marks.film[rows])
         parts_lesion.append(rows)
         parts_label.append(np.full(len(rows), name, dtype=np.int8))
+    mined = hard if hard is not None and len(hard.film) else HardNegatives.none()
+    wanted = round(counts[BACKGROUND] * hard_share) if len(mined.film) else 0
+    again = _repeat(np.arange(len(mined.film)), mined.keys, seed ^ _HARD, epoch, wanted)
     films = np.flatnonzero(selection.background)
-    plain = _repeat(films, selection.keys[films], seed ^ _BACKGROUND, epoch, counts[BACKGROUND])
-    film = np.concatenate([*parts_film, plain])
-    lesion = np.concatenate([*parts_lesion, np.full(len(plain), -1, dtype=np.int64)])
-    label = np.concatenate([*parts_label, np.full(len(plain), BACKGROUND, dtype=np.int8)])
+    rest = counts[BACKGROUND] - wanted
+    plain = _repeat(films, selection.keys[films], seed ^ _BACKGROUND, epoch, rest)
+    negatives = len(plain) + len(again)
+    film = np.concatenate([*parts_film, plain, mined.film[again]])
+    lesion = np.concatenate([*parts_lesion, np.full(negatives, -1, dtype=np.int64)])
+    label = np.concatenate([*parts_label, np.full(negatives, BACKGROUND, dtype=np.int8)])
+    point = np.full((len(film), 2), np.nan)
+    point[len(film) - len(again) :] = mined.point[again]
     order = epoch_order(np.arange(len(film), dtype=np.uint64), seed ^ _PLACE, epoch)
     seeds = draw_seed(seed, epoch, np.arange(len(film)))
-    return Draws(selection, film[order], lesion[order], label[order], seeds)
+    return Draws(selection, film[order], lesion[order], label[order], seeds, point[order])
+
+
+def film_label_draws(
+    selection: Selection, seed: int, epoch: int, *, size: int = 0, malignant_share: float = 0.5
+) -> Draws:
+    """Return the draws of one epoch of ``classify``: whole films, 1 malignant and 0 the others.
+
+    Parameters
+    ----------
+    size
+        Draws of the epoch; 0 is the number of films.
+    malignant_share
+        Share of malignant films among the draws, filled with repetition.
+    """
+    size = size or len(selection)
+    malignant = selection.pathology == Pathology.MALIGNANT
+    parts = []
+    wanted = round(size * malignant_share)
+    for rows, count in (
+        (np.flatnonzero(malignant), wanted),
+        (np.flatnonzero(~malignant), size - wanted),
+    ):
+        parts.append(_repeat(rows, selection.keys[rows], seed, epoch, count))
+    film = np.concatenate(parts)
+    film = film[epoch_order(np.arange(len(film), dtype=np.uint64), seed ^ _PLACE, epoch)]
+    return Draws(
+        selection,
+        film,
+        lesion=np.full(len(film), -1, dtype=np.int64),
+        label=malignant[film].astype(np.int8),
+        seed=draw_seed(seed, epoch, np.arange(len(film))),
+    )
 
 
 def fixed_patches(selection: Selection, *, background_per_film: int = 2) -> Draws:

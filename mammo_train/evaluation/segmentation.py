@@ -19,12 +19,11 @@ from mammo_train.evaluation.metrics import (
 )
 from mammo_train.evaluation.regions import FilmFindings, Region, find_regions, findings, froc
 from mammo_train.runtime import Runtime
-from mammo_train.stages.segment import FilmPrediction, SegmentStage, predict_films
+from mammo_train.stages.segment import FilmPrediction, SegmentStage, lesion_class, predict_films
 
 __all__ = ["FALSE_RATES", "Proposal", "Segmented", "segment_figures", "segment_films"]
 
 FALSE_RATES = (0.25, 0.5, 1.0, 2.0, 4.0)
-UNKNOWN = -1  # a lesion of unknown pathology: no class, and no background either
 PROPOSAL_THRESHOLD = 0.5
 DRAWS = 200  # a FROC point costs a sort per draw
 
@@ -138,28 +137,10 @@ def _proposals(
     found, done = [], set()
     for region, hit in zip(regions, hits, strict=True):
         x, y = grid_to_standard((region.x, region.y), film.scale).tolist()
-        label = BACKGROUND if hit < 0 else _pathology(selection, film, lesions[hit])
+        label = BACKGROUND if hit < 0 else lesion_class(selection, film, lesions[hit])
         found.append(Proposal(film.row, x, y, region.score, label, hit < 0 or hit not in done))
         done.add(hit)
     return found
-
-
-def _pathology(selection: Selection, film: FilmPrediction, lesion: Region) -> int:
-    """Give the class of a component of the target: that of the drawn lesion it covers best."""
-    x0, y0, x1, y1 = lesion.box
-    box = grid_to_standard(((x0, y0), (x1, y1)), film.scale).ravel()
-    rows = np.flatnonzero(selection.lesions.film == film.row)
-    overlaps = [_box_iou(box, selection.lesions.box[index]) for index in rows]
-    if not overlaps or max(overlaps) == 0:
-        return UNKNOWN
-    return int(selection.lesions.label[rows[int(np.argmax(overlaps))]]) or UNKNOWN
-
-
-def _box_iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    common = float(np.prod(np.clip(sides, 0, None)))
-    areas = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]))
-    return common / (areas - common)
 
 
 def segment_figures(seen: Segmented, selection: Selection, threshold: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ forward and backward, base 16 about half; a canvas's cost grows with its area.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +23,10 @@ from mammo_train.data.augment import FILM_AUGMENTATION
 from mammo_train.data.dataset import make_loader
 from mammo_train.data.draws import BatchPlan, Draws, film_draws, segment_draws
 from mammo_train.data.selection import Selection, Selections
-from mammo_train.data.tiles import predict_film
+from mammo_train.data.tiles import grid_to_standard, predict_film
 from mammo_train.data.transforms import FilmTransform, SegmentTransform
 from mammo_train.evaluation.metrics import DiceSweep
-from mammo_train.evaluation.regions import find_regions
+from mammo_train.evaluation.regions import Region, find_regions
 from mammo_train.losses import segmentation_loss
 from mammo_train.models.unet import UNet
 from mammo_train.runtime import Batch, Runtime
@@ -36,7 +36,7 @@ from schemas.errors import UsageError
 if TYPE_CHECKING:
     from schemas.store import Store
 
-__all__ = ["FilmPrediction", "SegmentStage", "predict_films"]
+__all__ = ["FilmPrediction", "SegmentStage", "build_unet", "lesion_class", "predict_films"]
 
 
 class FilmPrediction:
@@ -69,8 +69,10 @@ def predict_films(
     selection: Selection,
     store: Store,
     workers: int,
+    *,
+    rows: Sequence[int] | None = None,
 ) -> Iterator[FilmPrediction]:
-    """Run whole films of a selection, in its order, through the U-Net in eval mode."""
+    """Run whole films of a selection, all or `rows` of it, through the U-Net in eval mode."""
     model.eval()
 
     def probabilities(tiles: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -82,12 +84,31 @@ def predict_films(
         runtime.end_step()
         return np.asarray(runtime.host(found)[:, 0].numpy())
 
-    plan = BatchPlan(film_draws(selection), 1)
+    draws = film_draws(selection)
+    plan = BatchPlan(draws if rows is None else [draws[row] for row in rows], 1)
     for batch in make_loader(store, plan, FilmTransform(config.mm_per_pixel), workers):
         film = batch["image"][0, 0].numpy()
         canvas = (config.tile_height, config.tile_width)
         size = runtime.devices * max(1, 4 // runtime.devices)
         yield FilmPrediction(batch, predict_film(film, canvas, probabilities, batch_size=size))
+
+
+def build_unet(config: SegmentConfig) -> UNet:
+    """Build the U-Net that a config describes, with random weights."""
+    return UNet(config.base_channels, config.levels, norm=config.norm)
+
+
+def lesion_class(selection: Selection, film: FilmPrediction, lesion: Region) -> int:
+    """Give the class of a component of a film's target: that of the drawn lesion it covers best.
+
+    Returns
+    -------
+    int
+        1 benign, 2 malignant; -1 for unknown pathology, which is no background either.
+    """
+    x0, y0, x1, y1 = lesion.box
+    box = grid_to_standard(((x0, y0), (x1, y1)), film.scale).ravel()
+    return selection.lesions.class_at(film.row, box)
 
 
 class SegmentStage(DrawnStage[SegmentConfig]):
@@ -109,7 +130,7 @@ class SegmentStage(DrawnStage[SegmentConfig]):
 
     def build(self) -> nn.Module:
         """Build the U-Net."""
-        return UNet(self.config.base_channels, self.config.levels, norm=self.config.norm)
+        return build_unet(self.config)
 
     def example(self) -> Tensor:
         """Give noise in the shape of a batch."""

@@ -155,7 +155,7 @@ def test_classes_are_drawn_equally_often(corpus: str) -> None:
     drawn = np.concatenate([batch["target"].numpy() for batch in stage.batches(0, 0)])
     counts = np.bincount(drawn, minlength=3)
     assert abs(counts[1] - counts[2]) <= 1
-    assert counts[0] == pytest.approx(0.34 * counts.sum(), abs=1)
+    assert counts[0] == pytest.approx(stage.config.background_share * counts.sum(), abs=1)
 
 
 def test_a_val_split_without_lesions_is_refused_at_once(tmp_path: Path) -> None:
