@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["UNet"]
+__all__ = ["Encoder", "UNet"]
 
 # The share of lesion pixels is about one in a hundred; a start at that prior spares the first
 # steps the unlearning of "half of everything is lesion" (Lin et al. 2017, arXiv:1708.02002 §3.3).
@@ -38,8 +38,8 @@ def _block(inside: int, outside: int, norm: str) -> nn.Sequential:
     )
 
 
-class UNet(nn.Module):
-    """Encoder and decoder with concatenated skips.
+class Encoder(nn.Module):
+    """The way down of the U-Net; who builds on it has its weights under the same names.
 
     Parameters
     ----------
@@ -47,11 +47,56 @@ class UNet(nn.Module):
         Channels of the first level; each level doubles them.
     levels
         Number of levels; the image's sides must divide by ``2 ** (levels - 1)``.
-    inputs, outputs
-        Channels of the image and of the logits. With base 32, five levels, one input and two
-        outputs it has the 7,765,442 parameters of the usual form.
+    inputs
+        Channels of the image.
     norm
         ``batch`` or ``group`` (groups of at most 8 channels' greatest common divisor).
+    """
+
+    def __init__(
+        self,
+        base: int = 32,
+        levels: int = 5,
+        *,
+        inputs: int = 1,
+        norm: Literal["batch", "group"] = "batch",
+    ) -> None:
+        super().__init__()
+        self.widths = [base * 2**level for level in range(levels)]
+        self.down = nn.ModuleList(
+            _block(inside, outside, norm)
+            for inside, outside in zip([inputs, *self.widths[:-1]], self.widths, strict=True)
+        )
+        self.pool = nn.MaxPool2d(2)
+
+    def start(self) -> None:
+        """Draw the weights of all convolutions."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Map images (N, inputs, H, W) to one map a level, the deepest last."""
+        maps: list[Tensor] = []
+        x = image
+        for depth, block in enumerate(self.down):
+            x = block(x if depth == 0 else self.pool(x))
+            maps.append(x)
+        return maps
+
+
+class UNet(Encoder):
+    """Encoder and decoder with concatenated skips.
+
+    Parameters
+    ----------
+    base, levels, inputs, norm
+        As in `Encoder`. With base 32, five levels, one input and two outputs it has the 7,765,442
+        parameters of the usual form.
+    outputs
+        Channels of the logits.
     """
 
     def __init__(
@@ -63,38 +108,22 @@ class UNet(nn.Module):
         outputs: int = 1,
         norm: Literal["batch", "group"] = "batch",
     ) -> None:
-        super().__init__()
-        widths = [base * 2**level for level in range(levels)]
-        self.down = nn.ModuleList(
-            _block(inside, outside, norm)
-            for inside, outside in zip([inputs, *widths[:-1]], widths, strict=True)
-        )
-        self.pool = nn.MaxPool2d(2)
+        super().__init__(base, levels, inputs=inputs, norm=norm)
+        widths = self.widths
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(2 * width, width, 2, stride=2) for width in widths[-2::-1]
         )
         self.merge = nn.ModuleList(_block(2 * width, width, norm) for width in widths[-2::-1])
         self.head = nn.Conv2d(base, outputs, 1)
-        self._start()
-
-    def _start(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        self.start()
         nn.init.normal_(self.head.weight, std=0.01)
         if self.head.bias is not None:
             nn.init.constant_(self.head.bias, -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (N, inputs, H, W) to logits (N, outputs, H, W)."""
-        skips: list[Tensor] = []
-        x = image
-        for depth, block in enumerate(self.down):
-            x = block(x if depth == 0 else self.pool(x))
-            skips.append(x)
-        skips.pop()
+        skips = self.encode(image)
+        x = skips.pop()
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat([skips.pop(), up(x)], dim=1))
         logits: Tensor = self.head(x)
