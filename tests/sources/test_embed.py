@@ -15,11 +15,14 @@ from etl.phantoms.embed_words import CLINICAL_TITLES, METADATA_TITLES
 from etl.pixels.decode import Picture
 from etl.pixels.frames import mirrored, settle_frame
 from etl.pixels.settle import Settled, settle_lesion
+from etl.pixels.standardise import standardise
 from etl.sources import embed
 from etl.sources.embed import words
 from etl.sources.embed.tables import by_patient
 from schemas.errors import MammoError
 from schemas.release import HeaderIndex, Release
+from schemas.sample import Sample
+from schemas.spec import Spec
 from schemas.vocabulary import GeometryFrame, LesionFlag, Orientation, QualityFlag
 from tests.sources.copies import absent, copy_of, films, planned, rejects
 
@@ -621,3 +624,25 @@ def test_verify_says_what_a_copy_lacks(tmp_path):
         "spot_mag holds 1.0 (1), of HOLOGIC, Inc.",
     ):
         assert part in said, said
+
+
+def test_the_kernel_tries_the_mirror_where_a_box_lies_beside_the_breast(tmp_path):
+    root = tmp_path / "embed"
+    truth = phantom.write(root, 8, 0, scale=0.5)
+    told = films(planned(embed, Release.open(str(root))))
+    drawn = [film for film in truth.expected("sample") if film.patient == "90000007"]
+    assert len(drawn) == 5
+    for film in drawn:
+        made = standardise(
+            told[film.film_key],
+            lambda ref: (root / ref.path).read_bytes(),
+            Spec(),
+            embed.RELEASE,
+            embed.resolve,
+        )
+        assert isinstance(made, Sample)
+        [lesion], [wanted] = made.lesions, film.lesions
+        box = [lesion[f"native_{name}"] for name in ("x0", "y0", "x1", "y1")]
+        assert made.row["quality_flags"] == film.flags, film.traps
+        if "suspect" not in film.traps:  # which way round it lies nobody can tell
+            assert box == pytest.approx(wanted.outline["values"], abs=0.5), film.traps
