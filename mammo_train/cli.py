@@ -260,6 +260,8 @@ def _describe(console: Console, stage: Any) -> None:
     for row in rows:
         table.add_row(*(str(row[name]) for name in names))
     console.print(table)
+    for sentence in stage.selections.rules.sentences():
+        console.print(sentence)
     for reason, count in stage.selections.left_out.items():
         console.print(f"left out: {count} films, {reason}")
     steps, config = stage.steps(0), stage.config

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from schemas.errors import UsageError
 
@@ -138,8 +138,38 @@ class RunConfig(_Frozen):
         default=1, ge=0, description="seed of the weights, the order and the augmentation"
     )
     where: str | None = Field(default=None, description="SQL condition on the manifest's columns")
+    fold: str | None = Field(
+        default=None,
+        description="K/N: patients of fold K are test, of K+1 val; the manifest's split is ignored",
+    )
+    test_source: str | None = Field(
+        default=None, description="key of the source that is test; the others are train and val"
+    )
+    show_test_source: bool = Field(
+        default=False,
+        description="let self-supervised stages see the films of the test source, without labels",
+    )
+    birads4_as: Literal["unknown", "malignant"] = Field(
+        default="unknown", description="what BI-RADS 4 without biopsy counts as"
+    )
+    implied_normals: bool = Field(
+        default=False,
+        description="keep normal films of val and test of whose breast nothing was said",
+    )
     segment: SegmentConfig = SegmentConfig()
     pretrain_classifier: PretrainClassifierConfig = PretrainClassifierConfig()
+
+    @model_validator(mode="after")
+    def _sides_make_sense(self) -> RunConfig:
+        from mammo_train.data.sides import parse_fold
+
+        if self.fold is not None:
+            parse_fold(self.fold)
+        if self.fold is not None and self.test_source is not None:
+            raise UsageError("--fold and --test-source both say what is test: give one of them")
+        if self.show_test_source and self.test_source is None:
+            raise UsageError("--show-test-source needs --test-source KEY")
+        return self
 
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {

@@ -5,6 +5,7 @@ exposure (`pair_key`) all but one a modality; normal films whose label is only `
 and test; `audit:leak` films from train, and from val where their twin is in test. `segment` takes
 `annotation = 'complete'` alone, so a malignant film without outline can enter neither its loss nor
 its count of false regions. A patient or a group of near-duplicates on two sides is refused.
+Other sides than the manifest's, and what BI-RADS 4 means, are `mammo_train.data.sides`.
 
 Everything is numpy columns: a table of Python objects walked in a forked worker is copied page by
 page. Workers get none of it anyway, a draw carries what they need.
@@ -22,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mammo_train.data.order import ORDER_VERSION, sample_keys
-from schemas.errors import MammoError, UsageError
+from mammo_train.data.sides import Rules, refuse_leaks, twins_of_later_sides
+from schemas.errors import UsageError
 from schemas.vocabulary import Annotation, LabelBasis, LesionFlag, Pathology, QualityFlag, Split
 
 if TYPE_CHECKING:
@@ -45,15 +47,22 @@ CLASSES = ("background", "benign", "malignant")
 BACKGROUND, BENIGN, MALIGNANT = 0, 1, 2
 _CLASS_OF = {Pathology.BENIGN.value: BENIGN, Pathology.MALIGNANT.value: MALIGNANT}
 
-_LESION_COLUMNS = ("sample_id", "lesion_id", "pathology", "flags", "x0", "y0", "x1", "y1")
+_LESION_COLUMNS = (
+    "sample_id", "lesion_id", "pathology", "label_basis", "birads", "flags", "x0", "y0", "x1", "y1",
+)  # fmt: skip
 _COLUMNS = (
     "sample_id", "source", "patient_id", "split_key", "pair_key", "duplicate_group", "modality",
-    "spot_mag", "pathology", "label_basis", "annotation", "n_lesions", "height", "width", "mm_eff",
+    "spot_mag", "pathology", "label_basis", "birads_rank", "annotation", "annotation_kind",
+    "n_lesions", "height", "width", "mm_eff",
     "mm_nominal", "split", "quality_flags", "shard", "image_offset", "image_size", "image_crc32c",
     "mask_offset", "mask_size", "mask_crc32c",
 )  # fmt: skip
 _BYTES = ("image_offset", "image_size", "image_crc32c", "mask_offset", "mask_size", "mask_crc32c")
+DEFAULT_RULES = Rules()
 _ANNOTATION_RANK = {Annotation.COMPLETE.value: 0, Annotation.PARTIAL.value: 1}
+
+_STAGES = ("segment", "pretrain-classifier", "classify", "evaluate")
+_JUDGED = (Pathology.MALIGNANT.value, Pathology.BENIGN.value, Pathology.NORMAL.value)
 
 Ints = npt.NDArray[np.int64]
 
@@ -69,7 +78,9 @@ class Lesions:
     lesion_id
         str (M,).
     label
-        int8 (M,): 1 benign, 2 malignant, 0 where the pathology is unknown (`segment` only).
+        int8 (M,): 1 benign, 2 malignant, 0 where the pathology is unknown (not for patches).
+    basis
+        str (M,): on what the pathology rests.
     box
         float64 (M, 4): x0, y0, x1, y1 in standard pixels, corner coordinates, half-open.
     """
@@ -77,10 +88,32 @@ class Lesions:
     film: Ints
     lesion_id: npt.NDArray[np.str_]
     label: npt.NDArray[np.int8]
+    basis: npt.NDArray[np.str_]
     box: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.film)
+
+    def class_at(self, film: int, box: npt.ArrayLike) -> int:
+        """Give the class of the lesion of a film (row) that overlaps a box best.
+
+        Returns
+        -------
+        int
+            1 benign, 2 malignant, -1 where no lesion overlaps or its pathology is unknown.
+        """
+        rows = np.flatnonzero(self.film == film)
+        overlaps = [_box_iou(np.asarray(box, np.float64), self.box[index]) for index in rows]
+        if not overlaps or max(overlaps) == 0:
+            return -1
+        return int(self.label[rows[int(np.argmax(overlaps))]]) or -1
+
+
+def _box_iou(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    common = float(np.prod(np.clip(sides, 0, None)))
+    areas = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]))
+    return common / (areas - common)
 
 
 @dataclass(frozen=True)
@@ -89,8 +122,8 @@ class Selection:
 
     Parameters
     ----------
-    ids, patient, source, pathology, annotation
-        str (N,).
+    ids, patient, source, modality, pathology, basis, annotation, annotation_kind
+        str (N,); empty where null. `basis` is what the pathology rests on.
     height, width
         int64 (N,): standard pixels.
     mm
@@ -111,8 +144,11 @@ class Selection:
     ids: npt.NDArray[np.str_]
     patient: npt.NDArray[np.str_]
     source: npt.NDArray[np.str_]
+    modality: npt.NDArray[np.str_]
     pathology: npt.NDArray[np.str_]
+    basis: npt.NDArray[np.str_]
     annotation: npt.NDArray[np.str_]
+    annotation_kind: npt.NDArray[np.str_]
     height: Ints
     width: Ints
     mm: npt.NDArray[np.float64]
@@ -134,14 +170,14 @@ class Selection:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the order version, the films with their bytes' checksums, the lesions.
+        """SHA-256 (hex) of the order version, the films with bytes and labels, and the lesions.
 
         It does not depend on the order of rows or shards. A checkpoint keeps it, so that training
         never goes on with other data than it began with.
         """
         made = hashlib.sha256(f"order {ORDER_VERSION}\n".encode())
-        for name, place in zip(self.ids, self.places, strict=True):
-            made.update(f"{name} {place[2]} {place[5]}\n".encode())
+        for name, place, word in zip(self.ids, self.places, self.pathology, strict=True):
+            made.update(f"{name} {place[2]} {place[5]} {word}\n".encode())
         marks = self.lesions
         rows = zip(marks.film, marks.lesion_id, marks.label, marks.box, strict=True)
         for film, lesion, label, box in rows:
@@ -157,9 +193,11 @@ class Selections:
     Parameters
     ----------
     stage
-        ``segment`` or ``pretrain-classifier``.
+        ``segment``, ``pretrain-classifier`` or ``classify``.
     left_out
         Films that `where` chose and a default left out, by reason.
+    rules
+        Of sides and labels.
     """
 
     stage: str
@@ -167,6 +205,7 @@ class Selections:
     val: Selection
     test: Selection
     left_out: dict[str, int]
+    rules: Rules = DEFAULT_RULES
 
     def __iter__(self) -> Iterator[Selection]:
         return iter((self.train, self.val, self.test))
@@ -198,7 +237,7 @@ def build_selections(
     where: str | None = None,
     *,
     spot_views: bool = False,
-    implied_normals: bool = False,
+    rules: Rules = DEFAULT_RULES,
 ) -> Selections:
     """Select the films of a stage from a corpus version.
 
@@ -207,35 +246,41 @@ def build_selections(
     corpus
         From `schemas.open`.
     stage
-        ``segment`` or ``pretrain-classifier``.
+        ``segment``, ``pretrain-classifier``, ``classify``, or ``evaluate`` (all films and all
+        drawn lesions, however little there is to train on).
     where
         SQL condition on the manifest's columns; narrows, never widens.
-    spot_views, implied_normals
-        Keep what is left out by default: spot and magnification views; normal films of val and
-        test whose label rests on nothing said about this breast.
+    spot_views
+        Keep spot and magnification views, which are left out by default.
+    rules
+        Of sides and labels; by default the manifest's words.
 
     Raises
     ------
     UsageError
-        Unknown stage, a condition that DuckDB refuses, or nothing left to train on.
+        Unknown stage or source, a condition that DuckDB refuses, or nothing left to train on.
     MammoError
         A patient or a group of near-duplicates stands on two sides of the split.
     """
-    if stage not in ("segment", "pretrain-classifier"):
-        raise UsageError(f"unknown stage {stage!r}: known are segment, pretrain-classifier")
-    chosen = corpus.table(where, list(_COLUMNS)).to_pandas()
-    films, left_out = _apply_defaults(chosen, stage, spot_views, implied_normals)
-    _refuse_leaks(films)
+    if stage not in _STAGES:
+        raise UsageError(f"unknown stage {stage!r}: known are {', '.join(_STAGES)}")
+    chosen = rules.sides(corpus.table(where, list(_COLUMNS)).to_pandas(), stage)
+    chosen = rules.relabel(chosen, chosen["birads_rank"].between(4, 5, inclusive="left"))
+    films, left_out = _apply_defaults(chosen, stage, spot_views, rules)
+    refuse_leaks(films)
     lesions = corpus.lesions(columns=_LESION_COLUMNS)
+    fours = lesions["birads"].astype("string").str.startswith("4").fillna(False).astype(bool)
+    lesions = rules.relabel(lesions, fours)
     parts = [_selection(films[films["split"] == split], split, lesions, stage) for split in Split]
     by_split = {part.split: part for part in parts}
-    made = Selections(stage, by_split["train"], by_split["val"], by_split["test"], left_out)
-    _refuse_empty(made, chosen, where)
+    made = Selections(stage, by_split["train"], by_split["val"], by_split["test"], left_out, rules)
+    if stage != "evaluate":
+        _refuse_empty(made, chosen, where)
     return made
 
 
 def _apply_defaults(
-    films: pd.DataFrame, stage: str, spot_views: bool, implied_normals: bool
+    films: pd.DataFrame, stage: str, spot_views: bool, rules: Rules
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     left_out: dict[str, int] = {}
 
@@ -249,16 +294,23 @@ def _apply_defaults(
 
     if not spot_views:
         drop("spot or magnification view", films["spot_mag"].fillna(False).astype(bool))
-    if not implied_normals:
+    if not rules.implied_normals:
         implied = (films["label_basis"] == LabelBasis.IMPLIED) & (films["pathology"] == "normal")
         drop("implied normal outside train", implied & (films["split"] != Split.TRAIN))
-    leak = flagged(QualityFlag.AUDIT_LEAK).astype(bool)
-    drop("audit:leak in train", leak & (films["split"] == Split.TRAIN))
-    tested = films.loc[films["split"] == Split.TEST, "duplicate_group"].dropna()
-    twins = flagged(QualityFlag.AUDIT_LEAK).astype(bool) & films["duplicate_group"].isin(tested)
-    drop("audit:leak in val", twins & (films["split"] == Split.VAL))
+    if rules.own_sides:
+        # The audit's flag speaks of the manifest's split; its groups hold for any.
+        drop("near-duplicate in val or test", twins_of_later_sides(films)[0])
+        drop("near-duplicate in test", twins_of_later_sides(films)[1])
+    else:
+        leak = flagged(QualityFlag.AUDIT_LEAK).astype(bool)
+        drop("audit:leak in train", leak & (films["split"] == Split.TRAIN))
+        tested = films.loc[films["split"] == Split.TEST, "duplicate_group"].dropna()
+        twins = flagged(QualityFlag.AUDIT_LEAK).astype(bool) & films["duplicate_group"].isin(tested)
+        drop("audit:leak in val", twins & (films["split"] == Split.VAL))
     if stage == "segment":
         drop("annotation not complete", films["annotation"] != Annotation.COMPLETE)
+    if stage == "classify":
+        drop("pathology unknown", ~films["pathology"].isin(_JUDGED))
     drop("another picture of the same exposure", _later_twins(films))
     return films, {reason: count for reason, count in left_out.items() if count}
 
@@ -271,25 +323,8 @@ def _later_twins(films: pd.DataFrame) -> Any:
     return repeated.reindex(films.index)
 
 
-def _refuse_leaks(films: pd.DataFrame) -> None:
-    for column in ("split_key", "patient_id", "duplicate_group", "pair_key"):
-        known = films.dropna(subset=[column])
-        sides = known.groupby(column, sort=True)["split"].nunique()
-        crossing = sides.index[sides > 1].tolist()
-        if crossing:
-            shown = ", ".join(str(name) for name in crossing[:5])
-            more = f" and {len(crossing) - 5} more" if len(crossing) > 5 else ""
-            raise MammoError(
-                f"{len(crossing)} {column} stand on two sides of the split ({shown}{more}): "
-                f"training on them would make the test worthless; make the corpus again with "
-                f"mammo-etl run, or leave them out with --where"
-            )
-
-
 def _refuse_empty(made: Selections, chosen: pd.DataFrame, where: str | None) -> None:
-    needs = "a film with a drawn lesion" if made.stage == "segment" else _missing_class(made.train)
-    if made.stage == "segment" and len(made.train.lesions):
-        return
+    needs = _needs(made)
     if not needs:
         return
     counts = Counter(zip(chosen["split"], chosen["pathology"], strict=True))
@@ -300,6 +335,17 @@ def _refuse_empty(made: Selections, chosen: pd.DataFrame, where: str | None) -> 
         f"{f'--where {where!r}' if where else 'this corpus'} gives {found or 'no film'}"
         f"{out if made.left_out else ''}; loosen --where or add a release with drawn lesions"
     )
+
+
+def _needs(made: Selections) -> str:
+    if made.stage == "segment":
+        return "" if len(made.train.lesions) else "a film with a drawn lesion"
+    if made.stage == "classify":
+        malignant = made.train.pathology == Pathology.MALIGNANT
+        if malignant.any() and not malignant.all():
+            return ""
+        return "a malignant film and one that is benign or normal"
+    return _missing_class(made.train)
 
 
 def _missing_class(train: Selection) -> str:
@@ -325,8 +371,11 @@ def _selection(films: pd.DataFrame, split: str, lesions: pd.DataFrame, stage: st
         ids=ids,
         patient=_strings(films["patient_id"]),
         source=_strings(films["source"]),
+        modality=_strings(films["modality"]),
         pathology=pathology,
+        basis=_strings(films["label_basis"]),
         annotation=annotation,
+        annotation_kind=_strings(films["annotation_kind"]),
         height=films["height"].to_numpy(np.int64),
         width=films["width"].to_numpy(np.int64),
         mm=films["mm_eff"].to_numpy(np.float64),
@@ -349,7 +398,7 @@ def _lesions(table: pd.DataFrame, ids: npt.NDArray[np.str_], stage: str) -> Lesi
     )
     known = known[placed & ~suspect.astype(bool)]
     label = known["pathology"].map(_CLASS_OF).fillna(BACKGROUND)
-    if stage != "segment":
+    if stage not in ("segment", "evaluate"):
         known, label = known[label != BACKGROUND], label[label != BACKGROUND]
     known = known.assign(_label=label).sort_values(["sample_id", "lesion_id"], kind="stable")
     names: Sequence[str] = known["sample_id"].tolist()
@@ -358,5 +407,6 @@ def _lesions(table: pd.DataFrame, ids: npt.NDArray[np.str_], stage: str) -> Lesi
         film=film.astype(np.int64),
         lesion_id=_strings(known["lesion_id"]),
         label=known["_label"].to_numpy(np.int8),
+        basis=_strings(known["label_basis"]),
         box=known[corners].to_numpy(np.float64).reshape(-1, 4),
     )

@@ -42,18 +42,21 @@ def open_stage(
 def open_segment(corpus: Corpus, config: RunConfig, *, workers: int) -> SegmentStage:
     """Make the stage ``segment``; see `open_stage`."""
     from mammo_train.data.selection import build_selections
+    from mammo_train.data.sides import Rules
     from mammo_train.stages.segment import SegmentStage
 
-    chosen = build_selections(corpus, "segment", config.where)
+    chosen = build_selections(corpus, "segment", config.where, rules=Rules.of(config))
     return SegmentStage(config.segment, config.seed, chosen, corpus.store, workers)
 
 
 def open_classifier(corpus: Corpus, config: RunConfig, *, workers: int) -> ClassifierStage:
     """Make the stage ``pretrain-classifier``; see `open_stage`."""
     from mammo_train.data.selection import build_selections
+    from mammo_train.data.sides import Rules
     from mammo_train.stages.pretrain_classifier import ClassifierStage
 
-    chosen = build_selections(corpus, "pretrain-classifier", config.where)
+    rules = Rules.of(config)
+    chosen = build_selections(corpus, "pretrain-classifier", config.where, rules=rules)
     part = config.pretrain_classifier
     return ClassifierStage(part, config.seed, chosen, corpus.store, workers)
 

@@ -10,6 +10,7 @@ import pytest
 
 import schemas
 from mammo_train.data.selection import BENIGN, MALIGNANT, Selections, build_selections
+from mammo_train.data.sides import Rules
 from schemas.errors import MammoError, UsageError
 from tests.train.corpus import Mark, TinyFilm, tiny_films, with_row, write_corpus
 
@@ -114,7 +115,7 @@ def test_spot_views_and_implied_normals_are_left_out_unless_asked_for(tmp_path: 
     strict = build_selections(corpus, "segment")
     assert "spot" not in keys(strict.train)
     assert keys(strict.test) == []
-    loose = build_selections(corpus, "segment", spot_views=True, implied_normals=True)
+    loose = build_selections(corpus, "segment", spot_views=True, rules=Rules(implied_normals=True))
     assert "spot" in keys(loose.train)
     assert keys(loose.test) == ["implied"]
 
@@ -148,8 +149,8 @@ def test_empty_where_is_refused_with_no_film(tmp_path: Path) -> None:
 
 
 def test_unknown_stage_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown stage 'classify'"):
-        select(tmp_path, BASE, "classify")
+    with pytest.raises(UsageError, match="unknown stage 'clasify'"):
+        select(tmp_path, BASE, "clasify")
 
 
 def test_digest_stands_for_films_bytes_and_labels(tmp_path: Path) -> None:
