@@ -175,7 +175,10 @@ def _what(film: Film, picture: Picture) -> dict[str, Any]:
     header = picture.header
     words = {"FOR PRESENTATION": Intent.PRESENTATION, "FOR PROCESSING": Intent.PROCESSING}
     intent = words.get(header.get("PresentationIntentType", "").strip().upper())
-    maker, model = clean_device(header.get("Manufacturer"), header.get("ManufacturerModelName"))
+    maker, model = clean_device(
+        film.manufacturer or header.get("Manufacturer"),
+        film.model or header.get("ManufacturerModelName"),
+    )
     return {
         "modality": film.modality,
         "view": film.view,
@@ -183,8 +186,8 @@ def _what(film: Film, picture: Picture) -> dict[str, Any]:
         "intent": film.intent or intent,
         "spot_mag": film.spot_mag,
         "implant": film.implant,
-        "manufacturer": film.manufacturer or maker,
-        "model": film.model or model,
+        "manufacturer": maker,
+        "model": model,
         "age": film.age,
         "frame_kind": film.frame_kind,
         "frame": film.frame,

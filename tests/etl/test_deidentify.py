@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,37 @@ def test_private_columns_are_nullable_columns_of_the_manifest() -> None:
 
     for name in deidentify.PRIVATE_COLUMNS:
         assert MANIFEST_SCHEMA.field(name).nullable
+
+
+@pytest.mark.parametrize(
+    ("maker", "model", "kept"),
+    [
+        ("HOLOGIC, Inc.", "Selenia Dimensions", ("HOLOGIC, Inc.", "Selenia Dimensions")),
+        ("GE MEDICAL SYSTEMS", "Senographe DS", ("GE MEDICAL SYSTEMS", "Senographe DS")),
+        ("FUJIFILM Corporation", None, ("FUJIFILM Corporation", None)),
+        ("SIEMENS", "of Doe^Jane", ("SIEMENS", None)),
+        ("Doe Clinic", "Selenia", (None, None)),
+        ("George", "bought 2011-03-04", (None, None)),
+        (None, "Selenia", (None, None)),
+    ],
+)
+def test_devices_are_kept_where_their_maker_is_known(maker, model, kept) -> None:
+    assert deidentify.clean_device(maker, model) == kept
+
+
+def test_details_of_plans_are_not_quoted_and_others_lose_names_and_values() -> None:
+    plan = deidentify.safe_detail("row 'Doe' of jane/t.csv", stage="plan", reason="bad_row")
+    assert plan == "planning refused it (bad_row): the plan in the private folder says why"
+    told = deidentify.safe_detail(
+        "a/b.dcm: photometric is 'DOE' in b.dcm",
+        stage="decode",
+        reason="not_grey",
+        hidden=("b.dcm", "a/b.dcm", ""),
+    )
+    assert told == "the file: photometric is a value in the file"
+
+
+def test_veils_differ_by_kind_and_value_and_hide_both() -> None:
+    names = {deidentify.veiled(kind, key) for kind in ("exam", "pair") for key in ("1.2", "1.3")}
+    assert len(names) == 4
+    assert all(re.fullmatch("[0-9a-f]{12}", name) for name in names)

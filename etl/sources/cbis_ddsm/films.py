@@ -155,8 +155,8 @@ def resolve(film: Film, header: Header) -> Film:
     flags = set(film.flags)
     if header.get("Laterality", film.laterality) != film.laterality:
         flags.add(QualityFlag.LATERALITY_CONFLICT)
-    named = film_id(header.get("PatientID", ""))
-    if named and named.key != film.film_key:
+    named, own = film_id(header.get("PatientID", "")), film_id(film.film_key)
+    if named and own and named.key != own.key:  # a pseudonym is no id that could be compared
         flags.add(QualityFlag.LABEL_CONFLICT)
     return replace(
         film,
