@@ -81,7 +81,7 @@ def cut_patch(
         ((x - x0) * fx, (y - y0) * fy),
         (float(destination[0]), float(destination[1])),
     )
-    return patch.astype(np.float32, copy=False)
+    return np.asarray(change.bend(patch), np.float32)
 
 
 def standardise_patch(patch: Floats) -> Floats:

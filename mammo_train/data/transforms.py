@@ -26,6 +26,7 @@ __all__ = [
     "IGNORE",
     "FilmTransform",
     "SegmentTransform",
+    "cut_window",
     "grey_levels",
     "grid_shape",
     "image_to_grid",
@@ -146,6 +147,33 @@ def warp(
     )
 
 
+def cut_window(
+    grid: npt.NDArray[Any],
+    shape: tuple[int, int],
+    origin: tuple[int, int],
+    change: Change,
+    *,
+    nearest: bool = False,
+) -> npt.NDArray[Any]:
+    """Cut a window (rows, columns) of a film on the grid that begins at `origin`, changed.
+
+    It is turned and flipped about the middle of what the window shows of the film, so that a film
+    smaller than the canvas stays at its upper left.
+    """
+    middle_y = min(shape[0], grid.shape[0] - origin[0]) / 2
+    middle_x = min(shape[1], grid.shape[1] - origin[1]) / 2
+    shift_x, shift_y = change.shift[0] * shape[1], change.shift[1] * shape[0]
+    canvas = warp(
+        grid,
+        shape,
+        change.matrix,
+        (origin[1] + middle_x, origin[0] + middle_y),
+        (middle_x + shift_x, middle_y + shift_y),
+        nearest=nearest,
+    )
+    return change.bend(canvas, nearest=nearest)
+
+
 @dataclass(frozen=True)
 class SegmentTransform:
     """One canvas of a film, chosen by the draw's seed, with its target.
@@ -185,9 +213,9 @@ class SegmentTransform:
         grid = image_to_grid(image, draw.mm, self.mm_per_pixel)
         target = mask_to_grid(mask, grid.shape)
         origin = self._origin(draw, image.shape, grid.shape)
-        change = change_for(draw.seed, self.augmentation)
-        canvas = change.grey(self._cut(grid, origin, change, nearest=False))
-        truth = self._cut(target, origin, change, nearest=True)
+        change, shape = change_for(draw.seed, self.augmentation), (self.height, self.width)
+        canvas = change.grey(cut_window(grid, shape, origin, change))
+        truth = cut_window(target, shape, origin, change, nearest=True)
         return {
             "image": standardise(canvas)[None],
             "target": truth[None],
@@ -206,23 +234,6 @@ class SegmentTransform:
                 high = max(low, min(high, int(np.floor(at - side / 8))))
             origin.append(low + int(u[axis] * (high - low + 1)))
         return origin[0], origin[1]
-
-    def _cut(
-        self, grid: npt.NDArray[Any], origin: tuple[int, int], change: Change, *, nearest: bool
-    ) -> npt.NDArray[Any]:
-        # Turned and flipped about the middle of what the window shows of the film, so that a film
-        # smaller than the canvas stays at its upper left.
-        middle_y = min(self.height, grid.shape[0] - origin[0]) / 2
-        middle_x = min(self.width, grid.shape[1] - origin[1]) / 2
-        shift_x, shift_y = change.shift[0] * self.width, change.shift[1] * self.height
-        return warp(
-            grid,
-            (self.height, self.width),
-            change.matrix,
-            (origin[1] + middle_x, origin[0] + middle_y),
-            (middle_x + shift_x, middle_y + shift_y),
-            nearest=nearest,
-        )
 
 
 @dataclass(frozen=True)
