@@ -12,7 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["IGNORE", "patch_loss", "pixel_loss", "region_loss", "segmentation_loss"]
+__all__ = [
+    "IGNORE",
+    "contrastive_loss",
+    "patch_loss",
+    "pixel_loss",
+    "reconstruction_losses",
+    "region_loss",
+    "segmentation_loss",
+]
 
 IGNORE = 255
 
@@ -110,3 +118,65 @@ def patch_loss(
         logits.float(), target.long(), reduction="none", label_smoothing=label_smoothing
     )
     return (loss * weight).sum() / weight.sum().clamp(min=1)
+
+
+def contrastive_loss(
+    projection: Tensor, group: Tensor, weight: Tensor, *, temperature: float
+) -> Tensor:
+    """NT-Xent: each view should find the views of its group among all others.
+
+    With two views a group it is that of Chen et al. 2020 (arXiv:2002.05709, equation 1); with more
+    the mean over a view's partners of the same logarithm (Khosla et al. 2020, arXiv:2004.11362,
+    equation 2). Views of weight 0 are nobody's partner and nobody's negative, and a view without a
+    partner adds nothing.
+
+    Parameters
+    ----------
+    projection
+        (M, D), of any length: cosine similarity is taken.
+    group, weight
+        (M,): views of one number belong together; 0 for padding.
+    """
+    unit = F.normalize(projection.float(), dim=1)
+    real = weight.float()
+    itself = torch.eye(len(unit), device=unit.device)
+    others = real[None, :] * (1 - itself)
+    # Far below any cosine over any temperature, so that the exponential is 0; not infinite, whose
+    # product with 0 is no number.
+    logits = unit @ unit.T / temperature - (1 - others) * 1e6
+    shares = F.log_softmax(logits, dim=1)
+    partners = (group[:, None] == group[None, :]).float() * others
+    count = partners.sum(dim=1)
+    loss = -(shares * partners).sum(dim=1) / count.clamp(min=1)
+    counted = real * (count > 0).float()
+    return (loss * counted).sum() / counted.sum().clamp(min=1)
+
+
+def reconstruction_losses(
+    prediction: Tensor, image: Tensor, scored: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Give the mean absolute error and one minus the cosine, both over scored pixels alone.
+
+    Each film counts alike, however many of its pixels are scored. The cosine is that of the two
+    films' departures from the true mean of the scored pixels, so it asks for structure where the
+    absolute error asks for levels; without that subtraction it is nearly 1 for any grey picture.
+
+    Parameters
+    ----------
+    prediction, image, scored
+        (N, 1, H, W); scored is 1 or 0.
+    weight
+        (N,): 0 for padding samples.
+    """
+    given, truth = prediction.float().flatten(1), image.float().flatten(1)
+    mask = scored.float().flatten(1)
+    count = mask.sum(dim=1, keepdim=True).clamp(min=1)
+    error = ((given - truth).abs() * mask).sum(dim=1) / count[:, 0]
+    middle = (truth * mask).sum(dim=1, keepdim=True) / count
+    given, truth = (given - middle) * mask, (truth - middle) * mask
+    # Lengths below a thousandth of a grey unit a pixel are noise: they do not divide.
+    length = ((given**2).sum(dim=1) + 1e-6) * ((truth**2).sum(dim=1) + 1e-6)
+    cosine = (given * truth).sum(dim=1) * torch.rsqrt(length)
+    real = weight.float() * (mask.sum(dim=1) > 0).float()
+    whole = real.sum().clamp(min=1)
+    return (error * real).sum() / whole, ((1 - cosine) * real).sum() / whole
