@@ -13,6 +13,12 @@ from schemas.errors import MammoError
 __all__ = ["audit", "collect", "show", "validate"]
 
 Corpus = Annotated[str, Parameter(help="OUT (its newest version) or OUT/VERSION, local or gs://.")]
+Acknowledged = Annotated[
+    bool,
+    Parameter(
+        negative=(), help="Write pixels that may not be passed on: who gets them has the licence."
+    ),
+]
 _SHOWN = 20
 
 
@@ -82,8 +88,12 @@ def show(
         list[str] | None,
         Parameter(help="KEY=PATH of a release: draw the films as stored.", negative_iterable=()),
     ] = None,
+    acknowledge_licence: Acknowledged = False,
 ) -> None:
     """Draw a contact sheet of a version, lesions outlined.
+
+    Films whose licence does not let pixels be passed on are left out unless you say that whoever
+    gets the sheet holds the licence.
 
     Example: mammo-etl show corpus --where "pathology = 'malignant'" --output sheet.png
 
@@ -101,11 +111,18 @@ def show(
     import cv2
 
     import schemas
+    from beam_jobs.licences import keep_shareable
     from beam_jobs.settings import parse_releases
-    from beam_jobs.show import contact_sheet
+    from beam_jobs.show import Row, contact_sheet
 
-    roots = dict(parse_releases(native)) if native else None
-    sheet = contact_sheet(schemas.open(corpus), where=where, count=count, tile=tile, roots=roots)
+    def only(rows: list[Row]) -> list[Row]:
+        kept, remark = keep_shareable(rows, acknowledge_licence, str(output))
+        if remark:
+            print(remark, file=sys.stderr)
+        return kept
+
+    opened, roots = schemas.open(corpus), dict(parse_releases(native)) if native else None
+    sheet = contact_sheet(opened, where=where, count=count, tile=tile, roots=roots, only=only)
     output.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(".png", sheet)
     if not done:

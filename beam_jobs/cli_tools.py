@@ -10,17 +10,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from beam_jobs.cli_corpus import Acknowledged, Corpus
 from schemas.errors import MammoError, UsageError
 
 __all__ = ["card", "diff", "estimate", "export_coco"]
-
-Corpus = Annotated[str, Parameter(help="OUT (its newest version) or OUT/VERSION, local or gs://.")]
-Acknowledged = Annotated[
-    bool,
-    Parameter(
-        negative=(), help="Write pixels that may not be passed on: who gets them has the licence."
-    ),
-]
 
 
 def card(

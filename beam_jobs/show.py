@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -67,6 +67,7 @@ def contact_sheet(
     count: int = 48,
     tile: int = 256,
     roots: Mapping[str, str] | None = None,
+    only: Callable[[list[Row]], list[Row]] | None = None,
 ) -> Picture:
     """Return a sheet of samples (or, with `roots`, of the films themselves).
 
@@ -80,15 +81,18 @@ def contact_sheet(
         Side of a tile in pixels; the picture is fitted into it.
     roots
         Release root by source: draws stored pixels with native outlines.
+    only
+        Chooses among the rows that `where` selects.
 
     Returns
     -------
     ndarray
         uint8 (height, width, 3), blue, green, red.
     """
-    rows = choose(corpus.table(where).to_pylist(), count)
-    if not rows:
+    found = corpus.table(where).to_pylist()
+    if not found:
         raise UsageError(f"no sample matches --where {where!r}: try `schemas.open(...).frame()`")
+    rows = choose(only(found) if only else found, count)
     lesions: dict[str, list[Row]] = defaultdict(list)
     for lesion in corpus.lesions().to_dict("records"):
         lesions[str(lesion["sample_id"])].append({str(key): lesion[key] for key in lesion})

@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workers = ("--workers", str(options.workers))
     _run(ETL, "run", "--release", mias, "--release", cbis, "--output", corpus, *workers)
     _run(ETL, "validate", corpus, "--deep")
-    _run(ETL, "show", corpus, "--output", out / "contact-sheet.png")
+    # MIAS may not be passed on; these films of it are drawn by code
+    sheet = out / "contact-sheet.png"
+    _run(ETL, "show", corpus, "--output", sheet, "--acknowledge-licence")
 
     _title("A U-Net that finds lesions, a ResNet that classifies them")
     preset = ("--preset", options.preset)

@@ -132,7 +132,9 @@ def test_phantoms_go_in_and_a_corpus_comes_out(
     assert main(["validate", "out", "--deep"]) == 0
     assert main(["audit", "out"]) == 0
     assert "0 samples leak" in capsys.readouterr().out
-    assert main(["show", "out", "--output", "sheet.png"]) == 0
+    assert main(["show", "out", "--output", "sheet.png"]) == 2
+    assert "sheet.png would hold pixels that may not be passed on" in said(capsys)
+    assert main(["show", "out", "--output", "sheet.png", "--acknowledge-licence"]) == 0
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
     assert main(["gc", "out"]) == 0
     shard = next((tmp_path / "out/shards").rglob("*.tar"))

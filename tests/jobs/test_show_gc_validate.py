@@ -148,6 +148,29 @@ def test_the_command_writes_the_sheet_as_png(
     assert sum(bool(picture.any()) for picture in split_up(sheet, 64)) == 4
 
 
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_films_that_may_not_be_passed_on_are_left_out_unless_the_licence_is_acknowledged(
+    releases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], acknowledged: bool
+) -> None:
+    run_job(settings(tmp_path / "out", releases, "mias", "cbis_ddsm"))
+    corpus, sheet = str(tmp_path / "out"), tmp_path / "sheet.png"
+    show(corpus, output=sheet, count=500, tile=32, acknowledge_licence=acknowledged)
+    frame = schemas.open(corpus).frame(columns=["source"])
+    tiles = sum(bool(picture.any()) for picture in split_up(cv2.imread(str(sheet)), 32))
+    private = int((frame["source"] == "mias").sum())
+    assert private
+    assert tiles == len(frame) - (0 if acknowledged else private)
+    remark = f"left out: {private} of mias, whose licence does not let pixels be passed on"
+    assert (remark in capsys.readouterr().err) is not acknowledged
+
+
+def test_a_sheet_of_private_films_alone_is_refused(releases: Path, tmp_path: Path) -> None:
+    run_job(settings(tmp_path / "out", releases, "mias"))
+    with pytest.raises(UsageError, match=r"of mias \(MIAS-research\): .*--acknowledge-licence"):
+        show(str(tmp_path / "out"), output=tmp_path / "sheet.png")
+    assert not (tmp_path / "sheet.png").exists()
+
+
 @pytest.mark.parametrize(
     ("where", "native", "sentence"),
     [
