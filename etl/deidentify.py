@@ -26,7 +26,6 @@ __all__ = [
     "PRIVATE_COLUMNS",
     "PSEUDONYM_COLUMNS",
     "SAFE_KEYWORDS",
-    "age_in_years",
     "clean_device",
     "clean_raw",
     "clean_word",
@@ -96,9 +95,6 @@ PSEUDONYM_COLUMNS = ("sample_id", "patient_id", "exam_id", "pair_key", "lesion_k
 SHORTEST_KEY = 32
 """Bytes: as long as the digest (RFC 2104, section 3)."""
 
-OLDEST = 90
-"""Ages from here on are one group (HIPAA safe harbour, 45 CFR 164.514(b)(2)(i)(C))."""
-
 _FORBIDDEN = re.compile(
     r"""
       (?<!\d)(?:19|20)\d{2}[-/.]?(?:0[1-9]|1[0-2])[-/.]?(?:0[1-9]|[12]\d|3[01])(?!\d)  # 2020-01-31
@@ -120,9 +116,6 @@ _MAKERS = re.compile(
 )
 """Makers of mammographs, scanners and digitisers, as words of their names."""
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_AGE = re.compile(r"\s*(\d{1,3})(?:\.\d+)?\s*([YyMmWwDd]?)\s*")
-_MONTH_AGE = re.compile(r"\s*(\d{3,4})(?:\.\d+)?\s*[Mm]\s*")
-_UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 
 
 def safe_header(header: Mapping[str, str]) -> dict[str, str]:
@@ -187,19 +180,6 @@ def veiled(kind: str, value: str) -> str:
 def clean_raw(words: RawWords) -> RawWords:
     """Return the release's own words without those that `clean_word` refuses."""
     return RawWords(**{key: clean_word(text) for key, text in asdict(words).items()})
-
-
-def age_in_years(text: str | None) -> int | None:
-    """Return full years of an age (`045Y`, `732.0m`, `61`); 90 = 90 or more, None = not readable.
-
-    DICOM AS: three digits and Y, M, W or D (PS3.5 6.2).
-    """
-    match = _AGE.fullmatch(text or "") or _MONTH_AGE.fullmatch(text or "")
-    if match is None:
-        return None
-    unit = match[2].upper() if match.re is _AGE else "M"
-    years = int(int(match[1]) / _UNITS_A_YEAR[unit])
-    return None if not years else min(years, OLDEST)
 
 
 def load_key(file: str | Path) -> bytes:

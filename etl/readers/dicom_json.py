@@ -11,10 +11,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
-
-from etl.readers.dicom_header import HEADER_KEYWORDS
-
 __all__ = ["SOURCE_IMAGES", "read_json_header"]
 
 SOURCE_IMAGES = "SourceImageUIDs"
@@ -45,6 +41,11 @@ def read_json_header(data: bytes) -> tuple[dict[str, str], bool]:
 
 @cache
 def _keywords() -> dict[str, str]:
+    # Here, so that naming a source that reads such files does not load pydicom.
+    from pydicom.datadict import tag_for_keyword
+
+    from etl.readers.dicom_header import HEADER_KEYWORDS
+
     tags = {keyword: tag_for_keyword(keyword) for keyword in HEADER_KEYWORDS}
     return {_SYNTAX: "TransferSyntaxUID"} | {
         f"{tag:08X}": keyword for keyword, tag in tags.items() if tag is not None

@@ -9,7 +9,6 @@ import pytest
 
 from etl import deidentify
 from etl.deidentify import (
-    age_in_years,
     clean_raw,
     clean_word,
     load_key,
@@ -18,6 +17,7 @@ from etl.deidentify import (
     split_private,
 )
 from etl.readers.dicom_header import HEADER_KEYWORDS
+from schemas.age import age_in_years
 from schemas.errors import UsageError
 from schemas.film import RawWords
 

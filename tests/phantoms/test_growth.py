@@ -68,7 +68,7 @@ def test_truth_reads_back_as_it_was_written(mias_release, cbis_release):
 
 
 def test_an_unknown_source_is_named(tmp_path):
-    with pytest.raises(UsageError, match="no phantom writer for 'mios'; there are cbis_ddsm, mias"):
+    with pytest.raises(UsageError, match="no phantom writer for 'mios'; there are bcdr, "):
         phantoms.write(tmp_path, ["mios"])
 
 

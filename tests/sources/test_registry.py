@@ -42,8 +42,8 @@ def verify(release, index): yield from ()
     [
         ("mais", "did you mean 'mias'"),
         ("cbis", "did you mean 'cbis_ddsm'"),
-        ("CBIS-DDSM", "the sources are cbis_ddsm, mias"),
-        ("zzzz", "there is no source 'zzzz': the sources are cbis_ddsm, mias"),
+        ("INBREAST-1.0", "the sources are bcdr, bcs_dbt, cbis_ddsm, "),
+        ("zzzz", "there is no source 'zzzz': the sources are bcdr, "),
     ],
 )
 def test_an_unknown_source_is_refused_with_the_nearest(key, hint):

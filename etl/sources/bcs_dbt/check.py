@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from etl.readers.dicom import read_header
 from etl.readers.listing import named, natural_key
+from etl.readers.peek import peek
 from etl.sources.bcs_dbt.films import nameless, plan_tables
 from etl.sources.bcs_dbt.tables import LABELS, SIDES, SPLITS, DbtTables, find_tables
-from schemas.errors import ContentError, MammoError, StoreError
+from schemas.errors import MammoError
 from schemas.film import Film
 from schemas.rejects import Absent, Reject
-from schemas.release import Header, HeaderIndex, Release, Remark
+from schemas.release import HeaderIndex, Release, Remark
 
 __all__ = ["verify"]
 
@@ -40,7 +40,6 @@ EXPECTED_PATIENTS = {"train": 4_362, "validation": 280, "test": 418}
 EXPECTED_VOLUMES = 22_032
 
 _LOOKED_AT = 8
-_HEAD_BYTES = 1 << 20
 
 
 def verify(release: Release, index: HeaderIndex) -> Iterator[Remark]:
@@ -185,7 +184,7 @@ def _headers(release: Release, films: Sequence[Film]) -> Iterator[Remark]:
     """Say what some headers hold of which the release's documents do not speak clearly."""
     first = {film.image.path: film for film in reversed(films)}
     paths = sorted(first, key=natural_key)[:: max(1, len(first) // _LOOKED_AT)][:_LOOKED_AT]
-    heads = {path: head for path in paths if (head := _head(release, path))}
+    heads = {path: head for path in paths if (head := peek(release, path))}
     if not heads:
         return
     looked = f"of {len(heads)} volumes looked into"
@@ -213,15 +212,6 @@ def _headers(release: Release, films: Sequence[Film]) -> Iterator[Remark]:
         "(the tag says L of all)",
         meaning="the tag is not read; volumes are turned by their pixels",
     )
-
-
-def _head(release: Release, path: str) -> Header:
-    size = release.sizes[path]
-    length = min(size, _HEAD_BYTES)
-    try:
-        return read_header(release.store.read_range(path, 0, length), whole=length == size)
-    except (ContentError, StoreError):
-        return {}
 
 
 def _counted(words: Mapping[str, int]) -> str:

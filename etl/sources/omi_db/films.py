@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from etl.deidentify import age_in_years
 from etl.readers.nbss import ImageDb, Mark, Study
 from etl.sources.omi_db.episodes import (
     UNKNOWN,
@@ -27,6 +26,7 @@ from etl.sources.omi_db.images import (
 from etl.sources.omi_db.lesions import Drawn, drawn
 from etl.sources.omi_db.listing import clients, is_hollow
 from etl.sources.omi_db.release import RELEASE
+from schemas.age import age_in_years
 from schemas.errors import ContentError
 from schemas.film import FileRef, Film, RawWords
 from schemas.rejects import Absent, Reject, RejectReason
