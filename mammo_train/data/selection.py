@@ -4,7 +4,9 @@ Always left out: spot and magnification views (unless asked for); of several pic
 exposure (`pair_key`) all but one a modality; normal films whose label is only `implied` from val
 and test; `audit:leak` films from train, and from val where their twin is in test. `segment` takes
 `annotation = 'complete'` alone, so a malignant film without outline can enter neither its loss nor
-its count of false regions. A patient or a group of near-duplicates on two sides is refused.
+its count of false regions. The self-supervised stages choose without labels: neither ``implied``
+nor how well a film is annotated moves one, no lesion is listed, the digest names none. A patient
+or a group of near-duplicates on two sides is refused.
 Other sides than the manifest's, and what BI-RADS 4 means, are `mammo_train.data.sides`.
 
 Everything is numpy columns: a table of Python objects walked in a forked worker is copied page by
@@ -23,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mammo_train.data.order import ORDER_VERSION, sample_keys
-from mammo_train.data.sides import Rules, refuse_leaks, twins_of_later_sides
+from mammo_train.data.sides import SELF_SUPERVISED, Rules, refuse_leaks, twins_of_later_sides
 from schemas.errors import UsageError
 from schemas.vocabulary import Annotation, LabelBasis, LesionFlag, Pathology, QualityFlag, Split
 
@@ -51,8 +53,8 @@ _LESION_COLUMNS = (
     "sample_id", "lesion_id", "pathology", "label_basis", "birads", "flags", "x0", "y0", "x1", "y1",
 )  # fmt: skip
 _COLUMNS = (
-    "sample_id", "source", "patient_id", "split_key", "pair_key", "duplicate_group", "modality",
-    "spot_mag", "pathology", "label_basis", "birads_rank", "annotation", "annotation_kind",
+    "sample_id", "source", "patient_id", "exam_id", "laterality", "split_key", "pair_key",
+    "duplicate_group", "modality", "spot_mag", "pathology", "label_basis", "birads_rank", "annotation", "annotation_kind",
     "n_lesions", "height", "width", "mm_eff",
     "mm_nominal", "split", "quality_flags", "shard", "image_offset", "image_size", "image_crc32c",
     "mask_offset", "mask_size", "mask_crc32c",
@@ -61,7 +63,7 @@ _BYTES = ("image_offset", "image_size", "image_crc32c", "mask_offset", "mask_siz
 DEFAULT_RULES = Rules()
 _ANNOTATION_RANK = {Annotation.COMPLETE.value: 0, Annotation.PARTIAL.value: 1}
 
-_STAGES = ("segment", "pretrain-classifier", "classify", "evaluate")
+_STAGES = (*sorted(SELF_SUPERVISED), "segment", "pretrain-classifier", "classify", "evaluate")
 _JUDGED = (Pathology.MALIGNANT.value, Pathology.BENIGN.value, Pathology.NORMAL.value)
 
 Ints = npt.NDArray[np.int64]
@@ -94,19 +96,21 @@ class Lesions:
     def __len__(self) -> int:
         return len(self.film)
 
-    def class_at(self, film: int, box: npt.ArrayLike) -> int:
-        """Give the class of the lesion of a film (row) that overlaps a box best.
-
-        Returns
-        -------
-        int
-            1 benign, 2 malignant, -1 where no lesion overlaps or its pathology is unknown.
-        """
+    def index_at(self, film: int, box: npt.ArrayLike) -> int:
+        """Give the row of the lesion of a film (row) that overlaps a box best; -1 where none."""
         rows = np.flatnonzero(self.film == film)
         overlaps = [_box_iou(np.asarray(box, np.float64), self.box[index]) for index in rows]
         if not overlaps or max(overlaps) == 0:
             return -1
-        return int(self.label[rows[int(np.argmax(overlaps))]]) or -1
+        return int(rows[int(np.argmax(overlaps))])
+
+    def class_of(self, index: int) -> int:
+        """Give 1 benign or 2 malignant; -1 for no lesion or unknown pathology."""
+        return (int(self.label[index]) or -1) if index >= 0 else -1
+
+    def class_at(self, film: int, box: npt.ArrayLike) -> int:
+        """Give the class (see `class_of`) of the lesion of a film that overlaps a box best."""
+        return self.class_of(self.index_at(film, box))
 
 
 def _box_iou(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
@@ -138,6 +142,11 @@ class Selection:
         bool (N,): everything outside drawn lesions is known to be none.
     lesions
         What is drawn on these films.
+    breast
+        str (N,): the same for films of one breast in one examination; a film whose side is not
+        known is alone.
+    labelled
+        Whether the stage learns from labels, so that the digest has to name them.
     """
 
     split: str
@@ -158,7 +167,9 @@ class Selection:
     places: Ints
     background: npt.NDArray[np.bool_]
     lesions: Lesions
+    breast: npt.NDArray[np.str_]
     keys: npt.NDArray[np.uint64] = field(repr=False)
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -176,7 +187,8 @@ class Selection:
         never goes on with other data than it began with.
         """
         made = hashlib.sha256(f"order {ORDER_VERSION}\n".encode())
-        for name, place, word in zip(self.ids, self.places, self.pathology, strict=True):
+        words = self.pathology if self.labelled else self.breast
+        for name, place, word in zip(self.ids, self.places, words, strict=True):
             made.update(f"{name} {place[2]} {place[5]} {word}\n".encode())
         marks = self.lesions
         rows = zip(marks.film, marks.lesion_id, marks.label, marks.box, strict=True)
@@ -246,8 +258,8 @@ def build_selections(
     corpus
         From `schemas.open`.
     stage
-        ``segment``, ``pretrain-classifier``, ``classify``, or ``evaluate`` (all films and all
-        drawn lesions, however little there is to train on).
+        Name of a stage, or ``evaluate`` (all films and all drawn lesions, however little there is
+        to train on).
     where
         SQL condition on the manifest's columns; narrows, never widens.
     spot_views
@@ -294,7 +306,7 @@ def _apply_defaults(
 
     if not spot_views:
         drop("spot or magnification view", films["spot_mag"].fillna(False).astype(bool))
-    if not rules.implied_normals:
+    if not rules.implied_normals and stage not in SELF_SUPERVISED:
         implied = (films["label_basis"] == LabelBasis.IMPLIED) & (films["pathology"] == "normal")
         drop("implied normal outside train", implied & (films["split"] != Split.TRAIN))
     if rules.own_sides:
@@ -311,13 +323,13 @@ def _apply_defaults(
         drop("annotation not complete", films["annotation"] != Annotation.COMPLETE)
     if stage == "classify":
         drop("pathology unknown", ~films["pathology"].isin(_JUDGED))
-    drop("another picture of the same exposure", _later_twins(films))
+    drop("another picture of the same exposure", _later_twins(films, stage not in SELF_SUPERVISED))
     return films, {reason: count for reason, count in left_out.items() if count}
 
 
-def _later_twins(films: pd.DataFrame) -> Any:
+def _later_twins(films: pd.DataFrame, labelled: bool) -> Any:
     """Mark all but one film of each (pair_key, modality): the best annotated, then the first id."""
-    rank = films["annotation"].map(_ANNOTATION_RANK).fillna(2)
+    rank = films["annotation"].map(_ANNOTATION_RANK).fillna(2) if labelled else 0
     ordered = films.assign(_rank=rank).sort_values(["_rank", "sample_id"], kind="stable")
     repeated = ordered.duplicated(["pair_key", "modality"]) & ordered["pair_key"].notna()
     return repeated.reindex(films.index)
@@ -345,6 +357,8 @@ def _needs(made: Selections) -> str:
         if malignant.any() and not malignant.all():
             return ""
         return "a malignant film and one that is benign or normal"
+    if made.stage in SELF_SUPERVISED:
+        return "" if len(made.train) else "a film"
     return _missing_class(made.train)
 
 
@@ -385,8 +399,16 @@ def _selection(films: pd.DataFrame, split: str, lesions: pd.DataFrame, stage: st
         places=places,
         background=(annotation == Annotation.COMPLETE) | (pathology == Pathology.NORMAL),
         lesions=_lesions(lesions, ids, stage),
+        breast=_breasts(films),
         keys=sample_keys(ids.tolist()),
+        labelled=stage not in SELF_SUPERVISED,
     )
+
+
+def _breasts(films: pd.DataFrame) -> npt.NDArray[np.str_]:
+    visit = films["exam_id"].fillna(films["patient_id"]).astype(str)
+    name = visit + " " + films["laterality"].astype("string")
+    return _strings(name.fillna(films["sample_id"].astype("string")))
 
 
 def _lesions(table: pd.DataFrame, ids: npt.NDArray[np.str_], stage: str) -> Lesions:
@@ -397,6 +419,8 @@ def _lesions(table: pd.DataFrame, ids: npt.NDArray[np.str_], stage: str) -> Lesi
         lambda flags: flags is not None and LesionFlag.SUSPECT in list(flags)
     )
     known = known[placed & ~suspect.astype(bool)]
+    if stage in SELF_SUPERVISED:
+        known = known[:0]
     label = known["pathology"].map(_CLASS_OF).fillna(BACKGROUND)
     if stage not in ("segment", "evaluate"):
         known, label = known[label != BACKGROUND], label[label != BACKGROUND]

@@ -1,7 +1,7 @@
 """The U-Net's encoder with a small projection head, for contrastive learning.
 
 The deepest map is pooled by mean and by maximum before the head, so the head's size does not grow
-with the image (Chen et al. 2020, arXiv:2002.05709; two layers): 1.2 million parameters with base
+with the image (Chen et al. 2020, arXiv:2002.05709; two layers): 1.1 million parameters with base
 64, 0.6 million with base 32. It is left behind when the encoder moves on.
 """
 
