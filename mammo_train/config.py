@@ -1,8 +1,7 @@
 """What a training run is told: typed, frozen, one preset plus what the command line changes.
 
-`RunConfig` holds one model per stage. `PRESETS` gives the values of ``smoke`` (a proof that the
-path works, about a minute on two cores), ``small`` (minutes on two cores, hours on real films) and
-``base`` (an accelerator). `overrides_model` derives from the same classes the model that the
+`RunConfig` holds one model per stage, `mammo_train.presets` the values of ``smoke``, ``small`` and
+``base``. `overrides_model` derives from the same classes the model that the
 command line fills in, so each field exists once.
 """
 
@@ -15,12 +14,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from mammo_train.presets import PRESETS
 from schemas.errors import UsageError
 
 __all__ = [
     "FREE",
     "PRESETS",
+    "PretrainAutoencoderConfig",
     "PretrainClassifierConfig",
+    "PretrainEncoderConfig",
     "RunConfig",
     "SegmentConfig",
     "StageConfig",
@@ -69,11 +71,59 @@ class StageConfig(_Frozen):
     checkpoint_every: int = Field(default=200, ge=1, description="steps between two checkpoints")
     keep_checkpoints: int = Field(default=2, ge=1, description="newest checkpoints that are kept")
     log_every: int = Field(default=10, ge=1, description="steps between two reads of the loss")
+    blur: float = Field(default=0.0, ge=0, description="largest blur of a draw in pixels")
+    elastic: float = Field(default=0.0, ge=0, description="largest bending of a draw in pixels")
+    clahe: float = Field(
+        default=0.0, ge=0, le=1, description="share of draws with locally equalised contrast"
+    )
+    marker: float = Field(
+        default=0.0, ge=0, le=1, description="share of draws with a film's lead marker in the air"
+    )
+
+
+class PretrainEncoderConfig(StageConfig):
+    """The U-Net's encoder by contrast of views; its widths and pixel size are ``segment``'s."""
+
+    blur: float = Field(default=1.0, ge=0, description="largest blur of a view in pixels")
+    tile_height: int = Field(default=256, ge=16, multiple_of=16, description="pixels of a view")
+    tile_width: int = Field(default=192, ge=16, multiple_of=16, description="pixels of a view")
+    positives: Literal["view", "breast"] = Field(
+        default="view",
+        description="what belongs together: two views of a film, or all of one breast in one exam",
+    )
+    temperature: float = Field(default=0.05, gt=0, description="temperature of NT-Xent")
+    probe_films: int = Field(
+        default=512,
+        ge=0,
+        description="training films of the linear probe at each validation; 0 is no probe",
+    )
+
+
+class PretrainAutoencoderConfig(StageConfig):
+    """The U-Net by restoring hidden blocks; its widths and pixel size are ``segment``'s."""
+
+    initial: str = Field(
+        default="auto",
+        description="first weights: auto (pretrain-encoder's, if finished), none, or a file",
+    )
+    tile_height: int = Field(default=256, ge=16, multiple_of=16, description="pixels of a window")
+    tile_width: int = Field(default=192, ge=16, multiple_of=16, description="pixels of a window")
+    hidden_share: float = Field(
+        default=0.6, gt=0, lt=1, description="share of the blocks with breast that are hidden"
+    )
+    block_px: int = Field(default=16, ge=2, description="side of a hidden block in pixels")
+    cosine_weight: float = Field(default=1.0, ge=0, description="weight of one minus the cosine")
+    l1_weight: float = Field(default=1.0, ge=0, description="weight of the absolute error")
 
 
 class SegmentConfig(StageConfig):
     """The U-Net: lesion against the rest on a canvas of fixed pixel size."""
 
+    initial: str = Field(
+        default="auto",
+        description="first weights: auto (pretrain-autoencoder's, else pretrain-encoder's, "
+        "if finished), none, or a file",
+    )
     mm_per_pixel: float = Field(default=0.4, gt=0, description="millimetres of one network pixel")
     tile_height: int = Field(
         default=512, ge=16, multiple_of=16, description="network pixels of a tile"
@@ -156,6 +206,8 @@ class RunConfig(_Frozen):
         default=False,
         description="keep normal films of val and test of whose breast nothing was said",
     )
+    pretrain_encoder: PretrainEncoderConfig = PretrainEncoderConfig()
+    pretrain_autoencoder: PretrainAutoencoderConfig = PretrainAutoencoderConfig()
     segment: SegmentConfig = SegmentConfig()
     pretrain_classifier: PretrainClassifierConfig = PretrainClassifierConfig()
 
@@ -170,76 +222,6 @@ class RunConfig(_Frozen):
         if self.show_test_source and self.test_source is None:
             raise UsageError("--show-test-source needs --test-source KEY")
         return self
-
-
-PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "smoke": {
-        "segment": {
-            "epochs": 6,
-            "batch_size": 8,
-            "learning_rate": 3e-3,
-            "mm_per_pixel": 0.8,
-            "tile_height": 96,
-            "tile_width": 96,
-            "base_channels": 16,
-            "validate_every": 3,
-            "tiles_per_film": 2,
-            "lesion_tile_share": 0.9,
-            "lesion_film_share": 0.7,
-            "checkpoint_every": 50,
-        },
-        "pretrain_classifier": {
-            "epochs": 14,
-            "batch_size": 8,
-            "patch_mm": 28.0,
-            "patch_px": 64,
-            "validate_every": 7,
-            "checkpoint_every": 50,
-            "draws_per_epoch": 256,
-            "background_share": 0.2,
-        },
-    },
-    "small": {
-        "segment": {
-            "epochs": 10,
-            "batch_size": 8,
-            "learning_rate": 2e-3,
-            "tile_height": 192,
-            "tile_width": 192,
-            "mm_per_pixel": 0.4,
-            "tiles_per_film": 2,
-            "lesion_tile_share": 0.9,
-            "lesion_film_share": 0.7,
-            "validate_every": 5,
-        },
-        "pretrain_classifier": {
-            "epochs": 12,
-            "batch_size": 32,
-            "patch_mm": 32.0,
-            "patch_px": 96,
-            "validate_every": 2,
-            "draws_per_epoch": 1024,
-        },
-    },
-    "base": {
-        "segment": {
-            "epochs": 100,
-            "batch_size": 16,
-            "mm_per_pixel": 0.2,
-            "tile_height": 512,
-            "tile_width": 512,
-            "checkpoint_every": 500,
-            "log_every": 50,
-        },
-        "pretrain_classifier": {
-            "epochs": 60,
-            "batch_size": 64,
-            "patch_px": 256,
-            "checkpoint_every": 500,
-            "log_every": 50,
-        },
-    },
-}
 
 
 def overrides_model(

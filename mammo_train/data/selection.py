@@ -54,8 +54,8 @@ _LESION_COLUMNS = (
 )  # fmt: skip
 _COLUMNS = (
     "sample_id", "source", "patient_id", "exam_id", "laterality", "split_key", "pair_key",
-    "duplicate_group", "modality", "spot_mag", "pathology", "label_basis", "birads_rank", "annotation", "annotation_kind",
-    "n_lesions", "height", "width", "mm_eff",
+    "duplicate_group", "modality", "spot_mag", "pathology", "label_basis", "birads_rank",
+    "annotation", "annotation_kind", "n_lesions", "height", "width", "mm_eff",
     "mm_nominal", "split", "quality_flags", "shard", "image_offset", "image_size", "image_crc32c",
     "mask_offset", "mask_size", "mask_crc32c",
 )  # fmt: skip
