@@ -182,7 +182,7 @@ def test_an_impossible_release_is_refused(tmp_path):
 
 # ---- no shortcut
 
-PATIENTS, MATRIX = 90, 96
+PATIENTS, MATRIX = 100, 96
 
 
 @pytest.fixture(scope="module")

@@ -568,6 +568,13 @@ def real(shared):
 
 
 @pytest.fixture(scope="module")
+def clinical_rows(real):
+    """All lines of the real sheet: titles are the second, patients begin with the fourth."""
+    book = openpyxl.load_workbook(real / CLINICAL, read_only=True)
+    return list(book["Data"].iter_rows(values_only=True))
+
+
+@pytest.fixture(scope="module")
 def idc_series(real):
     with gzip.open(real / "idc_series.csv.gz", "rt", newline="") as file:
         return list(csv.DictReader(file))
@@ -633,10 +640,8 @@ def test_all_real_patients_are_planned_from_both_tables(whole, real):
     assert sum(film.lesions[0].geometry.values[1] + 1 for film in malignant.values()) == 229_689
 
 
-def test_the_four_patients_whose_box_lies_elsewhere_are_flagged(whole, real):
-    book = openpyxl.load_workbook(real / CLINICAL, read_only=True)
-    rows = list(book["Data"].iter_rows(values_only=True))[3:]
-    recorded = {row[0] for row in rows if row[36] in ("L", "R")}
+def test_the_four_patients_whose_box_lies_elsewhere_are_flagged(whole, clinical_rows):
+    recorded = {row[0] for row in clinical_rows[3:] if row[36] in ("L", "R")}
     _, items = whole
     flagged = {film.patient_key for film in films(items).values() if film.flags}
     numbers = {"050", "088", "546", "558"}
@@ -644,9 +649,8 @@ def test_the_four_patients_whose_box_lies_elsewhere_are_flagged(whole, real):
     assert flagged & recorded == {f"Breast_MRI_{number}" for number in numbers}
 
 
-def test_words_of_the_real_table_are_known_and_counted(real):
-    book = openpyxl.load_workbook(real / CLINICAL, read_only=True)
-    rows = list(book["Data"].iter_rows(values_only=True))
+def test_words_of_the_real_table_are_known_and_counted(clinical_rows):
+    rows = clinical_rows
     titles = [title(name or "") for name in rows[1]]
     for item in words.WORDS:
         if item.column in titles:

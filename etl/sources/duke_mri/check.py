@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from etl.readers.listing import named, natural_key
 from etl.sources.duke_mri.films import (
     box_side,
-    files_to_index,
     planned_from,
     recorded_side,
+    series_to_index,
 )
 from etl.sources.duke_mri.series import Run, runs_of
 from etl.sources.duke_mri.tables import Box, Clinical, Mapped, Tables, find_tables, read_mapping
@@ -50,7 +50,7 @@ def verify(release: Release, index: HeaderIndex) -> Iterator[Remark]:
     yield from _boxes(tables)
     yield from _clinical(tables)
     yield _slice_numbers(mapping)
-    yield from _names(release, runs, index)
+    yield from _names(series_to_index(release, tables, mapping), runs, index)
     yield from _images(items, runs)
     yield from _rejects([item for item in items if isinstance(item, Reject)])
 
@@ -145,7 +145,7 @@ def _slice_numbers(mapping: Mapping[tuple[str, str], Mapped]) -> Remark:
 
 
 def _names(
-    release: Release, runs: Mapping[str, Sequence[Run]], index: HeaderIndex
+    wanted: Sequence[str], runs: Mapping[str, Sequence[Run]], index: HeaderIndex
 ) -> Iterator[Remark]:
     every = [run for one in runs.values() for run in one]
     unnumbered = [run.folder for run in every if run.numbers is None and run.count > 1]
@@ -156,7 +156,6 @@ def _names(
             meaning="slices are ordered by InstanceNumber, as always; a missing last slice of both "
             "phases goes unnoticed",
         )
-    wanted = files_to_index(release)
     unread = [path for path in wanted if path not in index.headers]
     if wanted:
         yield Remark(

@@ -44,6 +44,7 @@ __all__ = [
     "planned_from",
     "recorded_side",
     "resolve",
+    "series_to_index",
 ]
 
 RELEASE = ReleaseInfo(
@@ -127,8 +128,14 @@ def files_to_index(release: Release) -> tuple[str, ...]:
 
     Headers then also say on which side of the image the patient's left is.
     """
-    mapping = read_mapping(release)
-    without_clinical = find_tables(release).clinical_path is None
+    return series_to_index(release, find_tables(release), read_mapping(release))
+
+
+def series_to_index(
+    release: Release, tables: Tables, mapping: Mapping[tuple[str, str], Mapped]
+) -> tuple[str, ...]:
+    """Return a file of each series that neither its folder nor the mapping describes."""
+    without_clinical = tables.clinical_path is None
     wanted = []
     for folder, files in folders_of(release):
         patient, number, _, modality = named_series(folder)

@@ -226,8 +226,10 @@ def _lines(path: str, data: bytes, sheet: str) -> list[Line]:
     """Return all lines of a workbook's sheet (the first where none has this name), or of a csv."""
     try:
         if suffix(path) not in (".csv", ".tsv"):
-            names = sheet_names(data)
-            return list(read_grid(data, sheet if sheet in names else names[0]))
+            try:
+                return list(read_grid(data, sheet))
+            except ContentError:
+                return list(read_grid(data, sheet_names(data)[0]))
         rows = list(read_rows(data))
     except ContentError as error:
         raise MammoError(f"{path} cannot be read: {error.detail}; download it again") from error
