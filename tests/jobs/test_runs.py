@@ -11,6 +11,7 @@ import pytest
 
 from beam_jobs import child
 from beam_jobs.child import FilmJob, Unread
+from beam_jobs.show import film_tile
 from schemas.film import FileRef, Film
 from schemas.rejects import Reject, RejectReason
 from schemas.sample import Sample
@@ -100,3 +101,13 @@ def test_a_film_of_runs_survives_its_json(root: Path) -> None:
     assert Film.from_json(film.to_json()) == film
     assert film.is_series
     assert film.image.role == "pre"
+
+
+def test_a_sheet_of_films_as_stored_shows_the_half_of_a_series(root: Path) -> None:
+    made = child.make(job(root))
+    assert isinstance(made, Sample)
+    row = {**made.row, "sample_id": "duke_mri-0"}
+    tile = film_tile(row, [], {"duke_mri": str(root)}, 48)
+    assert tile.shape == (48, 48, 3)
+    assert tile[10:34, 26:44].mean() > 100  # the patient's left, where contrast came
+    assert np.ptp(tile[5:35, :20]) == 0  # nothing of the other breast
