@@ -1,7 +1,8 @@
 """The audit over 600,000 fingerprints: time, peak memory, and what it finds of planted copies.
 
 Fingerprints are drawn: smooth random fields in the outline of a breast, as ranks, so that strangers
-are about as alike as those of real films. Copies are cropped and windowed anew.
+are about as alike as those of real films (the spectrum is that of MIAS thumbnails). Copies are
+cropped anew and have some noise.
 """
 
 from __future__ import annotations
@@ -43,19 +44,20 @@ def main() -> list[str]:
             spool.extend([picture])
         table = _rows(names, kinds)
         peak = _Peak()
-        began = time.monotonic()
+        began, used = time.monotonic(), time.process_time()
         with peak:
             found = audit(table, spool)
-        seconds = time.monotonic() - began
-    return _report(seconds, peak.gib, found)
+        seconds, used = time.monotonic() - began, time.process_time() - used
+    return _report(seconds, used, peak.gib, found)
 
 
-def _report(seconds: float, gib: float, found: list[AuditFinding]) -> list[str]:
+def _report(seconds: float, used: float, gib: float, found: list[AuditFinding]) -> list[str]:
     right = sum(item.sample_id == f"{item.duplicate_group}+" for item in found)
     wrong = len(found) - 2 * right
     print("| what | figure | bound |\n| --- | ---: | ---: |")
     print(f"| fingerprints | {COUNT + COPIES:,} | |")
     print(f"| time | {seconds:.0f} s | {LIMIT_S} s |")
+    print(f"| core seconds | {used:.0f} | |")
     print(f"| peak memory | {gib:.2f} GiB | {LIMIT_GIB:g} GiB |")
     print(f"| planted copies found | {right} of {COPIES} | |")
     print(f"| strangers in groups | {wrong} | 0 |")
@@ -114,7 +116,7 @@ def _squared(fields: Pictures) -> Pictures:
 def _fields(rng: np.random.Generator, count: int) -> Pictures:
     """Return random textures, of a natural image's spectrum, in a breast's outline."""
     height, width = _SIZE + 2 * _MARGIN, _SIZE + _MARGIN
-    waves = 20
+    waves = 60
     down, right = np.mgrid[:waves, :waves]
     fall = 1 / np.maximum(np.hypot(down, right), 1) ** 1.3
     spectrum = (rng.normal(size=(count, waves, waves)) * fall).astype(np.float32)

@@ -156,6 +156,11 @@ def test_blocks_and_threads_find_the_pairs_that_a_double_loop_finds(
     assert sorted(asked) == sorted((a, b) for _, a, b in kept)
 
 
+@pytest.mark.parametrize(("pairs", "bound"), [(0, 0.63), (6_320, 0.63), (45 * 10**9, 0.855)])
+def test_the_bound_rises_with_the_number_of_pairs(pairs: int, bound: float):
+    assert AuditSettings().bound(pairs) == pytest.approx(bound, abs=0.005)
+
+
 # --- likeness --------------------------------------------------------------------------------
 
 
