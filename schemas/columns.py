@@ -65,6 +65,8 @@ def rounded(value: Any) -> Any:
     >>> rounded({"a": 0.1 + 0.2, "b": [1.0, float("nan")]})
     {'a': 0.3, 'b': [1.0, None]}
     """
+    if value is None or isinstance(value, str):  # most cells by far
+        return value
     if isinstance(value, float):
         if not math.isfinite(value):
             return None

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Self
 
 from schemas.vocabulary import (
@@ -275,30 +276,6 @@ class Film:
         return cls(**_revived(json.loads(text)))
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-
-
-def _without_defaults(value: Any) -> Any:
-    """Return dataclasses as dictionaries without what is empty, tuples as lists.
-
-    `dataclasses.asdict` does the same several times slower, and a plan can have half a million
-    films.
-    """
-    if isinstance(value, (str, int, float)) or value is None:
-        return value
-    if isinstance(value, (tuple, list)):
-        return [_without_defaults(item) for item in value]
-    kept = {}
-    for name in value.__slots__:
-        item = getattr(value, name)
-        if item is None or item == ():
-            continue
-        plain = item if isinstance(item, str) else _without_defaults(item)
-        if plain not in ({}, []):
-            kept[name] = plain
-    return kept
-
-
 _ENUM_FIELDS: dict[str, type] = {
     "modality": Modality,
     "view": View,
@@ -323,6 +300,46 @@ _ENUM_LISTS: dict[str, type] = {
     "calc_type": CalcType,
     "distribution": CalcDistribution,
 }
+
+
+_ATOMS = frozenset(
+    {
+        *(str, int, float, bool, GeometryKind, LesionFlag, QualityFlag),
+        *_ENUM_FIELDS.values(),
+        *_ENUM_LISTS.values(),
+    }
+)
+"""Types that JSON writes as they are."""
+_GETTERS = {
+    kind: attrgetter(*kind.__slots__) for kind in (Film, FileRef, FilmLesion, Geometry, RawWords)
+}
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_EMPTY: tuple[Any, ...] = ()
+
+
+def _without_defaults(value: Any) -> Any:
+    """Return dataclasses as dictionaries without what is empty, tuples as lists.
+
+    `dataclasses.asdict` does the same many times slower, and a plan can have half a million films.
+    """
+    kind = value.__class__
+    if kind in _ATOMS:
+        return value
+    if kind is tuple or kind is list:
+        return [_without_defaults(item) for item in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    kept = {}
+    for name, item in zip(kind.__slots__, _GETTERS[kind](value), strict=True):
+        if item is None or item is _EMPTY:
+            continue
+        if item.__class__ in _ATOMS:
+            kept[name] = item
+            continue
+        plain = _without_defaults(item)
+        if plain not in ({}, []):
+            kept[name] = plain
+    return kept
 
 
 def _enums(data: dict[str, Any], flags: type) -> dict[str, Any]:
