@@ -51,6 +51,8 @@ class Position:
         Best value of the stage's metric so far.
     stale
         Validations since then.
+    licences
+        Of the films that the weights learnt from (`mammo_train.licences`).
     """
 
     step: int = 0
@@ -61,6 +63,7 @@ class Position:
     metrics: Mapping[str, float] = field(default_factory=dict)
     best: float | None = None
     stale: int = 0
+    licences: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save(

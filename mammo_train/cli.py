@@ -178,8 +178,9 @@ def _train(
     from rich.console import Console
 
     from mammo_train.engine import finished, train
+    from mammo_train.licences import describe, known_licences, licences_of, merged
     from mammo_train.runtime import open_runtime
-    from mammo_train.stages import open_stage
+    from mammo_train.stages import STAGES, open_stage
 
     console = Console(highlight=False)
     config = _config(place.work, choice or Choice(), overrides)
@@ -187,8 +188,15 @@ def _train(
     workers = _workers(place, corpus, config)
     # All before the first step: what the last stage lacks should not be said an hour later.
     stages = [open_stage(name, corpus, config, workers=workers) for name in names]
-    console.print(save_config(config, place.work / "config.yaml").rstrip(), markup=False)
+    learnt = known_licences(place.work / "config.yaml") | {
+        name: licences_of(corpus, stage.selections.train.ids)
+        for name, stage in zip(names, stages, strict=True)
+    }
+    licences = {**merged(learnt.values()), "stages": learnt}
+    told = save_config(config, place.work / "config.yaml", licences)
+    console.print(told.rstrip(), markup=False)
     console.print(f"corpus {corpus.root}/{corpus.version}")
+    console.print(describe(licences), markup=False)
     ended = []
     for name, stage in zip(names, stages, strict=True):
         folder = place.work / "stages" / name
@@ -197,7 +205,8 @@ def _train(
         if done is None:
             _describe(console, stage)
             runtime = open_runtime(place.device, place.precision)
-            done = train(stage, runtime, folder, say=console.print)
+            before = [learnt[one] for one in STAGES[: STAGES.index(name) + 1] if one in learnt]
+            done = train(stage, runtime, folder, say=console.print, licences=merged(before))
         else:
             console.print(f"{name}: finished before, skipped")
         ended.append((name, done))

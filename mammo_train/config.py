@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from mammo_train.licences import KEY as LICENCES
 from mammo_train.presets import PRESETS
 from schemas.errors import UsageError
 
@@ -369,11 +370,21 @@ def _unknown(what: str, word: str, known: list[str]) -> str:
     return f"unknown {what} {word!r}: {hint}"
 
 
-def save_config(config: RunConfig, path: Path) -> str:
-    """Write the resolved config as YAML and return the text."""
+def save_config(config: RunConfig, path: Path, licences: Mapping[str, Any] | None = None) -> str:
+    """Write the resolved config as YAML and return the text.
+
+    Parameters
+    ----------
+    licences
+        What the stages' weights learnt from (`mammo_train.licences`); a section of its own, which
+        is a fact about the run and no option.
+    """
     import yaml
 
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    values = config.model_dump(mode="json")
+    if licences is not None:
+        values[LICENCES] = dict(licences)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return str(text)
@@ -400,4 +411,4 @@ def load_config(path: Path) -> RunConfig:
         raise UsageError(f"{path} is no YAML ({first}): delete it and train again") from None
     if not isinstance(values, Mapping):
         raise UsageError(f"{path} holds no config: delete it and train again")
-    return _validated(values)
+    return _validated({name: value for name, value in values.items() if name != LICENCES})

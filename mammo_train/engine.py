@@ -110,6 +110,7 @@ def train(
     *,
     bar: bool = True,
     say: Callable[[str], None] = print,
+    licences: Mapping[str, Any] | None = None,
 ) -> Finished:
     """Train a stage to its end, from its newest checkpoint where it has one.
 
@@ -122,6 +123,8 @@ def train(
         Show a progress bar.
     say
         Gets one line about the device and, on the CPU, the probe of its precision.
+    licences
+        Of the films that the weights learn from; each checkpoint's JSON repeats them.
 
     Raises
     ------
@@ -146,7 +149,9 @@ def train(
     judged = average.model if average else model
     identity = fingerprint(stage)
     at = checkpoint.restore(saves, identity, model, optimizer, average)
-    at = replace(at, fingerprint=identity, precision=runtime.precision)
+    at = replace(
+        at, fingerprint=identity, precision=runtime.precision, licences=dict(licences or {})
+    )
 
     def save(at: Position, *, best: bool = False) -> None:
         keep = settings.keep_checkpoints
