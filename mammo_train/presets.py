@@ -56,6 +56,16 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "checkpoint_every": 50,
             "draws_per_epoch": 256,
             "background_share": 0.2,
+            "hard_share": 0.0,
+        },
+        "classify": {
+            "epochs": 3,
+            "batch_size": 4,
+            "learning_rate": 3e-4,
+            "regions_per_film": 3,
+            "films_per_epoch": 64,
+            "validate_every": 3,
+            "checkpoint_every": 50,
         },
     },
     "small": {
@@ -93,6 +103,11 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "validate_every": 2,
             "draws_per_epoch": 1024,
         },
+        "classify": {
+            "epochs": 6,
+            "regions_per_film": 6,
+            "validate_every": 2,
+        },
     },
     "base": {
         "pretrain_encoder": {
@@ -128,6 +143,12 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "epochs": 60,
             "batch_size": 64,
             "patch_px": 256,
+            "checkpoint_every": 500,
+            "log_every": 50,
+        },
+        "classify": {
+            "epochs": 30,
+            "batch_size": 16,
             "checkpoint_every": 500,
             "log_every": 50,
         },

@@ -1,45 +1,50 @@
-"""torchvision's ResNet-18 (He et al. 2015, arXiv:1512.03385) for one-channel patches.
+"""torchvision's ResNet-18 and ResNet-50 (He et al. 2015, arXiv:1512.03385) for one-channel patches.
 
 Classes are background 0, benign 1, malignant 2: "no lesion" and "benign lesion" are kept apart.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from schemas.errors import UsageError
 
-__all__ = ["CLASSES", "load_torchvision_weights", "patch_classifier"]
+__all__ = ["CLASSES", "load_torchvision_weights", "patch_classifier", "weights_digest"]
 
 CLASSES = ("background", "benign", "malignant")
 
 
-def patch_classifier(weights: Path | None = None) -> nn.Module:
+def patch_classifier(weights: Path | None = None, *, depth: Literal[18, 50] = 18) -> nn.Module:
     """Build the classifier: (N, 1, S, S) float patches to (N, 3) logits.
 
     Parameters
     ----------
     weights
-        A state dict in torchvision's ResNet-18 layout (keys ``conv1.weight``,
+        A state dict in torchvision's layout of that ResNet (keys ``conv1.weight``,
         ``layer1.0.conv1.weight`` ...) to start from; three input channels are summed to one, which
         is what a grey picture repeated over three channels would give, and ``fc`` is left out.
+    depth
+        Layers.
     """
-    from torchvision.models import resnet18  # type: ignore[import-untyped]
+    from torchvision.models import resnet18, resnet50  # type: ignore[import-untyped]
 
-    model: nn.Module = resnet18(weights=None, num_classes=len(CLASSES))
+    build = {18: resnet18, 50: resnet50}[depth]
+    model: nn.Module = build(weights=None, num_classes=len(CLASSES))
     first = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
     model.conv1 = first
     if weights is not None:
-        load_torchvision_weights(model, weights)
+        load_torchvision_weights(model, weights, depth=depth)
     return model
 
 
-def load_torchvision_weights(model: nn.Module, path: Path) -> None:
-    """Copy a torchvision ResNet-18 state dict into `model`, all but ``fc``.
+def load_torchvision_weights(model: nn.Module, path: Path, *, depth: int = 18) -> None:
+    """Copy a torchvision ResNet state dict into `model`, all but ``fc``.
 
     Raises
     ------
@@ -57,9 +62,17 @@ def load_torchvision_weights(model: nn.Module, path: Path) -> None:
             got = "nothing" if found is None else f"shape {tuple(found.shape)}"
             raise UsageError(
                 f"weights {path}: tensor {name} should have shape {tuple(value.shape)} and is "
-                f"{got}; give a state dict of torchvision's resnet18"
+                f"{got}; give a state dict of torchvision's resnet{depth}"
             )
     model.load_state_dict({name: state[name] for name in own}, strict=False)
+
+
+def weights_digest(path: Path | None) -> str | None:
+    """Give the SHA-256 (hex) of a file of weights, None where there is no such file."""
+    if path is None or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> dict[str, Tensor]:

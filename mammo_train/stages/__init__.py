@@ -12,13 +12,22 @@ import torch
 if TYPE_CHECKING:
     from mammo_train.config import RunConfig
     from mammo_train.runtime import Batch
+    from mammo_train.stages.classify import ClassifyStage
     from mammo_train.stages.pretrain_classifier import ClassifierStage
     from mammo_train.stages.segment import SegmentStage
     from schemas.corpus import Corpus
 
-__all__ = ["KEEP_BYTES", "STAGES", "open_classifier", "open_segment", "open_stage", "repeat_real"]
+__all__ = [
+    "KEEP_BYTES",
+    "STAGES",
+    "open_classifier",
+    "open_classify",
+    "open_segment",
+    "open_stage",
+    "repeat_real",
+]
 
-STAGES = ("segment", "pretrain-classifier")
+STAGES = ("segment", "pretrain-classifier", "classify")
 
 KEEP_BYTES = 1 << 30
 """Decoded pictures that a run without loader processes keeps: a small corpus is decoded once."""
@@ -26,7 +35,7 @@ KEEP_BYTES = 1 << 30
 
 def open_stage(
     name: str, corpus: Corpus, config: RunConfig, *, workers: int
-) -> SegmentStage | ClassifierStage:
+) -> SegmentStage | ClassifierStage | ClassifyStage:
     """Select a stage's data from a corpus version and make the stage.
 
     Raises
@@ -36,6 +45,8 @@ def open_stage(
     """
     if name == "segment":
         return open_segment(corpus, config, workers=workers)
+    if name == "classify":
+        return open_classify(corpus, config, workers=workers)
     return open_classifier(corpus, config, workers=workers)
 
 
@@ -58,7 +69,21 @@ def open_classifier(corpus: Corpus, config: RunConfig, *, workers: int) -> Class
     rules = Rules.of(config)
     chosen = build_selections(corpus, "pretrain-classifier", config.where, rules=rules)
     part = config.pretrain_classifier
-    return ClassifierStage(part, config.seed, chosen, corpus.store, workers)
+    unet = config.segment
+    return ClassifierStage(part, config.seed, chosen, corpus.store, workers, unet=unet)
+
+
+def open_classify(corpus: Corpus, config: RunConfig, *, workers: int) -> ClassifyStage:
+    """Make the stage ``classify``; see `open_stage`."""
+    from mammo_train.data.selection import build_selections
+    from mammo_train.data.sides import Rules
+    from mammo_train.stages.classify import ClassifyStage
+
+    chosen = build_selections(corpus, "classify", config.where, rules=Rules.of(config))
+    part, unet, patches = config.classify, config.segment, config.pretrain_classifier
+    return ClassifyStage(
+        part, config.seed, chosen, corpus.store, workers, unet=unet, patches=patches
+    )
 
 
 def repeat_real(batch: Batch) -> Batch:

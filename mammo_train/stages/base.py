@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mammo_train.config import StageConfig
+from mammo_train.data.augment import Augmentation
 from mammo_train.data.dataset import Loader, Transform, make_loader
 from mammo_train.data.draws import BatchPlan, Draw, Draws
 from mammo_train.data.order import ORDER_VERSION
@@ -57,6 +59,10 @@ class DrawnStage(ABC, Generic[Config]):
         """
         return
 
+    def notes(self) -> Sequence[str]:
+        """Say for the log what it begins from."""
+        return ()
+
     def fingerprint(self) -> Mapping[str, Any]:
         """Name what is drawn and measured, and the version of the order."""
         return {
@@ -73,6 +79,17 @@ class DrawnStage(ABC, Generic[Config]):
     def transform(self) -> Transform:
         """Give what makes a row of a training batch of a draw."""
 
+    def augmentation(self, usual: Augmentation) -> Augmentation:
+        """Give the augmentation that is usual for the stage with what the user switched on."""
+        config = self.config
+        return replace(
+            usual,
+            blur=config.blur,
+            elastic=config.elastic,
+            clahe=config.clahe,
+            marker=config.marker,
+        )
+
     def _plan(self, epoch: int) -> BatchPlan:
         return BatchPlan(self.draws(epoch), self.config.batch_size)
 
@@ -80,9 +97,9 @@ class DrawnStage(ABC, Generic[Config]):
         """Count the batches of an epoch."""
         return len(self._plan(epoch))
 
-    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+    def batches(self, epoch: int, start: int, part: tuple[int, int] = (0, 1)) -> Iterable[Batch]:
         """Give the batches of an epoch; workers stay from one epoch to the next."""
-        plan = self._plan(epoch)
+        plan = replace(self._plan(epoch), part=part)
         if self._loader is None:
             self._loader = make_loader(
                 self.store, plan, self.transform(), self.workers, start, keep_bytes=KEEP_BYTES

@@ -1,8 +1,10 @@
-"""``pretrain-classifier``: a ResNet-18 learns patches at drawn lesions and at background.
+"""``pretrain-classifier``: a ResNet learns patches at drawn lesions and at background.
 
 Batch: one patch a draw, a square in millimetres about a lesion's box or a place clear of lesions;
-benign and malignant are drawn equally often, unknown pathology never. Model: torchvision's
-ResNet-18, three classes. Loss: cross-entropy. Metric: mean of two areas under the ROC curve on
+benign and malignant are drawn equally often, unknown pathology never. Where the run directory has
+a finished U-Net, a share of the background lies where it raises a false alarm on a training film:
+``mined.json``, made once before the first step. Model: torchvision's ResNet-18 (or 50), three
+classes. Loss: cross-entropy. Metric: mean of two areas under the ROC curve on
 fixed validation patches: malignant against benign lesions, and lesion against background.
 
 Patches lie at the *true* place of a lesion here, which flatters; ``evaluate`` also gives the
@@ -13,25 +15,34 @@ Cost, one thread of an AVX512-BF16 CPU: 0.014 s a patch of 128 pixels forward an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from mammo_train.config import PretrainClassifierConfig
+from mammo_train.config import PretrainClassifierConfig, SegmentConfig
 from mammo_train.data.augment import PATCH_AUGMENTATION
 from mammo_train.data.dataset import make_loader
-from mammo_train.data.draws import BatchPlan, Draws, fixed_patches, patch_draws
+from mammo_train.data.draws import (
+    BatchPlan,
+    Draws,
+    HardNegatives,
+    fixed_patches,
+    patch_draws,
+)
 from mammo_train.data.patches import PatchTransform
+from mammo_train.data.regions import Found, Regions, hard_negatives, settled
 from mammo_train.data.selection import BACKGROUND, BENIGN, MALIGNANT, Selections
 from mammo_train.evaluation.metrics import auroc
 from mammo_train.losses import patch_loss
-from mammo_train.models.resnet import patch_classifier
+from mammo_train.models.resnet import patch_classifier, weights_digest
 from mammo_train.runtime import Batch, Runtime
 from mammo_train.stages.base import DrawnStage
+from mammo_train.stages.proposals import Unet, clear_regions, unet_digest
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,6 +134,8 @@ class ClassifierStage(DrawnStage[PretrainClassifierConfig]):
         selections: Selections,
         store: Store,
         workers: int,
+        *,
+        unet: SegmentConfig,
     ) -> None:
         if not len(selections.val.lesions) or not selections.val.background.any():
             raise UsageError(
@@ -131,10 +144,65 @@ class ClassifierStage(DrawnStage[PretrainClassifierConfig]):
                 "release"
             )
         super().__init__(config, seed, selections, store, workers)
+        self._unet = unet
+        self._mined: Found | None = None
+        self._hard = HardNegatives.none()
+
+    def start(self, work: Path, device: Callable[[], Runtime]) -> None:
+        """Mine the U-Net's false alarms on training films, where it is finished."""
+        if self.config.hard_share == 0:
+            return
+        train, digest = self.selections.train, unet_digest(work)
+        made_from = {
+            "unet": digest,
+            "films": train.digest,
+            "threshold": self.config.hard_threshold,
+            "per_film": self.config.hard_per_film,
+            "patch_mm": self.config.patch_mm,
+        }
+        path = work / "stages" / self.name / "mined.json"
+        self._mined = settled(path, made_from, lambda: self._mine(work, device()) if digest else {})
+        self._hard = hard_negatives(train, self._mined.regions)
+
+    def _mine(self, work: Path, runtime: Runtime) -> Regions:
+        unet, train = Unet.load(work, self._unet, runtime), self.selections.train
+        margin = PatchTransform.margin_mm
+        half = (self.config.patch_mm / 2 + margin) / self._unet.mm_per_pixel
+        rows = np.flatnonzero(train.background).tolist()
+        found = {}
+        for film in unet.films(train, self.store, self.workers, rows):
+            alarms = clear_regions(
+                film,
+                train,
+                threshold=self.config.hard_threshold,
+                min_area=unet.min_area,
+                half=half,
+                most=self.config.hard_per_film,
+            )
+            if alarms:
+                found[str(train.ids[film.row])] = alarms
+        return found
+
+    def notes(self) -> Sequence[str]:
+        """Say how many hard negatives there are."""
+        if self._mined is None:
+            return ()
+        if self._mined.made_from["unet"] is None:
+            return ("no hard negatives: there was no finished U-Net when this stage began",)
+        count, films = len(self._hard.film), len(self._mined.regions)
+        return (f"hard negatives: {count} false alarms of the U-Net on {films} films",)
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        """Name the mined places and the user's weights as well."""
+        return {
+            **super().fingerprint(),
+            "mined": self._mined.digest if self._mined else None,
+            "weights": weights_digest(self.config.weights),
+        }
 
     def build(self) -> nn.Module:
-        """Build the ResNet-18, from the user's weights where given."""
-        return patch_classifier(self.config.weights)
+        """Build the ResNet, from the user's weights where given."""
+        return patch_classifier(self.config.weights, depth=self.config.depth)
 
     def example(self) -> Tensor:
         """Give noise in the shape of a batch."""
@@ -149,6 +217,8 @@ class ClassifierStage(DrawnStage[PretrainClassifierConfig]):
             epoch,
             size=self.config.draws_per_epoch,
             background_share=self.config.background_share,
+            hard=self._hard,
+            hard_share=self.config.hard_share,
         )
 
     def transform(self) -> PatchTransform:
