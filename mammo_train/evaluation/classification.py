@@ -19,6 +19,7 @@ from mammo_train.evaluation.metrics import estimate_auroc
 from mammo_train.evaluation.segmentation import Proposal
 from mammo_train.runtime import Runtime
 from mammo_train.stages.pretrain_classifier import ClassifierStage, PatchScores, score_patches
+from schemas.vocabulary import LabelBasis
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,6 +66,7 @@ def classify(
     plan = BatchPlan(proposed_draws(selection, proposals), _size(stage))
     scores = _score(stage, model, runtime, plan)
     scores.label = np.array([proposal.label for proposal in proposals], np.int64)
+    scores.lesion = np.array([proposal.lesion for proposal in proposals], np.int64)
     counted = scores.take([p.first and p.label >= 0 for p in proposals])
     figures = {
         "step": at.step,
@@ -92,22 +94,44 @@ def proposed_draws(selection: Selection, proposals: Sequence[Proposal]) -> list[
 
 
 def patch_figures(scores: PatchScores, selection: Selection) -> dict[str, Any]:
-    """Give both areas under the ROC curve with intervals by patient, together and by source."""
-    sources = sorted(set(selection.source[scores.row].tolist()))
-    by_source = {
-        name: _areas(scores.take(selection.source[scores.row] == name), selection)
-        for name in sources
-    }
-    return {**_areas(scores, selection), "by_source": by_source}
+    """Give areas under the ROC curve with intervals by patient, together, by source and modality.
+
+    Parameters
+    ----------
+    scores
+        ``row`` and ``lesion`` point into the selection.
+    """
+    found: dict[str, Any] = _areas(scores, selection)
+    for name in ("source", "modality"):
+        values = getattr(selection, name)[scores.row]
+        found[f"by_{name}"] = {
+            word: _areas(scores.take(values == word), selection)
+            for word in sorted(set(values.tolist()))
+        }
+    return found
 
 
 def _areas(scores: PatchScores, selection: Selection) -> dict[str, Any]:
+    """Give the areas; lesions whose pathology is a BI-RADS category stand apart."""
     patients = selection.patient[scores.row]
     lesion = scores.label != BACKGROUND
-    malignant = scores.label[lesion] == MALIGNANT
+    by_category = np.zeros(len(lesion), bool)
+    placed = scores.lesion >= 0
+    by_category[placed] = selection.lesions.basis[scores.lesion[placed]] == LabelBasis.BIRADS
+
+    def malignant(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        truth = scores.label[chosen] == MALIGNANT
+        return asdict(estimate_auroc(truth, scores.malignancy[chosen], patients[chosen]))
+
     return {
-        "malignant_vs_benign_auroc": asdict(
-            estimate_auroc(malignant, scores.malignancy[lesion], patients[lesion])
+        "malignant_vs_benign_auroc": malignant(lesion & ~by_category),
+        "malignant_vs_benign_auroc_birads": malignant(lesion & by_category),
+        "malignant_vs_rest_auroc": asdict(
+            estimate_auroc(
+                scores.label[~by_category] == MALIGNANT,
+                scores.probability[~by_category, MALIGNANT],
+                patients[~by_category],
+            )
         ),
         "lesion_vs_background_auroc": asdict(estimate_auroc(lesion, scores.lesionness, patients)),
     }

@@ -13,6 +13,7 @@ from mammo_train.data.draws import film_draws
 from mammo_train.data.patches import cut_patch
 from mammo_train.data.reading import SampleReader
 from mammo_train.data.selection import Selection
+from schemas.vocabulary import Annotation
 
 if TYPE_CHECKING:
     from mammo_train.evaluation.classification import Classified
@@ -122,7 +123,10 @@ def _draw_film(
 def _lesions(selection: Selection, row: int) -> str:
     labels = selection.lesions.label[selection.lesions.film == row]
     words = {1: "benign", 2: "malignant", 0: "unknown pathology"}
-    return ", ".join(words[int(label)] for label in labels) or "no lesion"
+    drawn = ", ".join(words[int(label)] for label in labels)
+    if selection.annotation[row] == Annotation.COMPLETE:
+        return drawn or "no lesion"
+    return f"{drawn}, not all are drawn" if drawn else "nothing is drawn"
 
 
 def _judgement(proposal: Proposal, said: Classified | None, index: int, patch_mm: float) -> str:

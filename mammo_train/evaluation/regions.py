@@ -1,4 +1,4 @@
-"""Regions of a probability map, lesions of a mask, which region finds which lesion, and FROC.
+"""Regions of a probability map, lesions of a mask, and which region finds which lesion.
 
 A region is an 8-connected component above a threshold. It finds a lesion when the two overlap
 with an intersection over union of at least 0.1, the rule of nnDetection for medical images
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-__all__ = ["FilmFindings", "Region", "find_regions", "findings", "froc", "match", "true_lesions"]
+__all__ = ["FilmFindings", "Region", "find_regions", "findings", "match", "true_lesions"]
 
 HIT_IOU = 0.1
 UNKNOWN = 3
@@ -198,28 +198,3 @@ def findings(
         normal=not lesions,
     )
     return film, regions, lesions, hits
-
-
-def froc(films: Sequence[FilmFindings], rates: ArrayLike) -> NDArray[np.float64]:
-    """Give the sensitivity for lesions at so many false regions a film.
-
-    The threshold is lowered until one more step would exceed the rate; regions of equal score are
-    taken together (Bunch et al. 1978; the free-response curve). NaN without lesions or films.
-
-    Parameters
-    ----------
-    rates
-        (R,) false regions a film, over films that count.
-    """
-    rates = np.asarray(rates, np.float64)
-    lesions = np.array([score for film in films for score in film.lesion_scores])
-    false = np.array(sorted((s for film in films for s in film.false_scores), reverse=True))
-    counted = sum(film.counted for film in films)
-    if not len(lesions) or not counted:
-        return np.full(len(rates), np.nan)
-    found = []
-    for rate in rates:
-        allowed = int(np.floor(rate * counted + 1e-9))
-        above = false[allowed] if allowed < len(false) else -np.inf
-        found.append(float((lesions > above).mean()))
-    return np.array(found)

@@ -36,7 +36,14 @@ from schemas.errors import UsageError
 if TYPE_CHECKING:
     from schemas.store import Store
 
-__all__ = ["FilmPrediction", "SegmentStage", "build_unet", "lesion_class", "predict_films"]
+__all__ = [
+    "FilmPrediction",
+    "SegmentStage",
+    "build_unet",
+    "lesion_class",
+    "lesion_index",
+    "predict_films",
+]
 
 
 class FilmPrediction:
@@ -98,6 +105,13 @@ def build_unet(config: SegmentConfig) -> UNet:
     return UNet(config.base_channels, config.levels, norm=config.norm)
 
 
+def lesion_index(selection: Selection, film: FilmPrediction, lesion: Region) -> int:
+    """Give the drawn lesion (row) that a component of a film's target covers best; -1 for none."""
+    x0, y0, x1, y1 = lesion.box
+    box = grid_to_standard(((x0, y0), (x1, y1)), film.scale).ravel()
+    return selection.lesions.index_at(film.row, box)
+
+
 def lesion_class(selection: Selection, film: FilmPrediction, lesion: Region) -> int:
     """Give the class of a component of a film's target: that of the drawn lesion it covers best.
 
@@ -106,9 +120,7 @@ def lesion_class(selection: Selection, film: FilmPrediction, lesion: Region) -> 
     int
         1 benign, 2 malignant; -1 for unknown pathology, which is no background either.
     """
-    x0, y0, x1, y1 = lesion.box
-    box = grid_to_standard(((x0, y0), (x1, y1)), film.scale).ravel()
-    return selection.lesions.class_at(film.row, box)
+    return selection.lesions.class_of(lesion_index(selection, film, lesion))
 
 
 class SegmentStage(DrawnStage[SegmentConfig]):

@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from mammo_train.evaluation.froc import FreeResponse, froc
 from mammo_train.evaluation.metrics import (
     DiceSweep,
     auroc,
@@ -19,7 +20,6 @@ from mammo_train.evaluation.regions import (
     FilmFindings,
     find_regions,
     findings,
-    froc,
     match,
     true_lesions,
 )
