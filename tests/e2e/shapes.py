@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tests.e2e.truth import FINER, Row, point_to_standard
+from tests.e2e.truth import Row, point_to_standard
 
-__all__ = ["bounds", "expected_mask", "share_of"]
+__all__ = ["bounds", "doubtful", "expected_mask", "share_of"]
 
 Outline = Mapping[str, Any]
 Points = Sequence[tuple[float, float]]
+_FINER = 8
+_TIE = 0.08
 _AROUND = np.linspace(0, 2 * np.pi, 720, endpoint=False)
 
 
@@ -51,17 +52,38 @@ def bounds(kind: str, outline: Outline, height: int, width: int) -> list[float]:
 
 
 def share_of(kind: str, outline: Outline, row: Row) -> npt.NDArray[np.float64]:
-    """Return the share of each standard pixel that a shape covers (even-odd)."""
-    shape = (row["height"] * FINER, row["width"] * FINER)
-    canvas = np.zeros(shape, np.uint8)
-    rings = []
+    """Return the share of each standard pixel that a shape covers (even-odd), in 64ths."""
+    from matplotlib.path import Path
+
+    height, width = row["height"], row["width"]
+    inside = np.zeros((height * _FINER, width * _FINER), bool)
     for ring in corners(kind, outline):
-        moved = [point_to_standard(x, y, row) for x, y in ring]
-        # a pixel of the fine grid is covered where its centre is: OpenCV counts from centres
-        fine = np.asarray(moved) * FINER - 0.5
-        rings.append(np.rint(fine * 16).astype(np.int32))
-    cv2.fillPoly(canvas, rings, 1, shift=4)
-    return canvas.reshape(row["height"], FINER, row["width"], FINER).mean(axis=(1, 3))
+        points = np.array([point_to_standard(x, y, row) for x, y in ring])
+        low = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
+        high = np.minimum(np.ceil(points.max(axis=0)).astype(int) + 1, (width, height))
+        if (high <= low).any():
+            continue
+        x, y = (
+            (np.arange(first * _FINER, last * _FINER) + 0.5) / _FINER
+            for first, last in zip(low, high, strict=True)
+        )
+        grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        part = (slice(low[1] * _FINER, high[1] * _FINER), slice(low[0] * _FINER, high[0] * _FINER))
+        inside[part] ^= Path(points).contains_points(grid).reshape(len(y), len(x))
+    return inside.reshape(height, _FINER, width, _FINER).mean(axis=(1, 3))
+
+
+def doubtful(
+    shares: Sequence[tuple[str, npt.NDArray[np.float64]]], shape: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """Return the pixels that a lesion covers by half, which may be drawn or not.
+
+    An outline clicked on whole pixels runs through their centres and halves most pixels on it.
+    """
+    found = np.zeros(shape, bool)
+    for _, share in shares:
+        found |= np.abs(share - 0.5) < _TIE
+    return found
 
 
 def expected_mask(
