@@ -117,9 +117,17 @@ def sample_of(film: TinyFilm) -> str:
 
 
 def write_corpus(
-    root: str, films: Iterable[TinyFilm], *, payload: str = "png", per_shard: int = 8
+    root: str,
+    films: Iterable[TinyFilm],
+    *,
+    payload: str = "png",
+    per_shard: int = 8,
+    lesion_columns: dict[str, Any] | None = None,
 ) -> Store:
-    """Write one version with these films and return its store; `root` local or gs://."""
+    """Write one version with these films and return its store; `root` local or gs://.
+
+    ``lesion_columns`` are set in all rows of the lesions table.
+    """
     store = open_store(root)
     films = sorted(films, key=lambda film: (film.source, film.split, film.key))
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -134,7 +142,7 @@ def write_corpus(
                 rows[source] += made
         for film in films:
             if film.source == source:
-                marks[source] += lesion_rows(film)
+                marks[source] += [row | (lesion_columns or {}) for row in lesion_rows(film)]
     for source in rows:
         _write_table(store, f"{VERSION}/manifest/{source}.parquet", rows[source], MANIFEST_SCHEMA)
         _write_table(store, f"{VERSION}/lesions/{source}.parquet", marks[source], LESION_SCHEMA)
