@@ -29,6 +29,7 @@ __all__ = ["Position", "check", "load_model", "model_digest", "restore", "save",
 
 FORMAT = 1
 _MEAN = "mean:"  # begins the names of the running mean's tensors beside the optimiser's
+Loaded = tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]
 log = logging.getLogger("mammo_train")
 
 
@@ -76,6 +77,7 @@ def save(
     keep: int,
     best: bool = False,
     host: Callable[[Tensor], Tensor] = Tensor.cpu,
+    write: bool = True,
 ) -> Path:
     """Write ``folder/step-N`` (or ``best-N``) atomically and drop what is older than the newest k.
 
@@ -87,16 +89,21 @@ def save(
     host
         Copies a tensor from the device; the model itself never moves, because on XLA that would
         part the parameters from the optimiser.
+    write
+        False only copies: on XLA all hosts must, of which the first writes.
     """
     name = f"{'best' if best else 'step'}-{position.step:08d}"
-    place = folder / f".tmp-{name}-{os.getpid()}"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
     judged = average.model if best and average else model
     weights = {key: _own(host(value)) for key, value in judged.state_dict().items()}
     moments, groups = _flatten(optimizer, host)
     for key, value in (average.tensors() if average else {}).items():
         moments[f"{_MEAN}{key}"] = _own(host(value))
+    target = folder / name
+    if not write:
+        return target
+    place = folder / f".tmp-{name}-{os.getpid()}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
     digests = {
         "model.safetensors": _write_tensors(place / "model.safetensors", weights),
         "optimizer.safetensors": _write_tensors(
@@ -105,7 +112,6 @@ def save(
     }
     state = {"format": FORMAT, **asdict(position), "groups": groups, "sha256": digests}
     _write(place / "state.json", json.dumps(state, indent=1, sort_keys=True).encode())
-    target = folder / name
     if target.exists():
         shutil.rmtree(target)
     place.rename(target)
@@ -126,8 +132,15 @@ def restore(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: Average | None = None,
+    *,
+    share: Callable[[Callable[[], Loaded | None]], Loaded | None] = lambda work: work(),
 ) -> Position:
     """Load the newest readable checkpoint into model, optimiser and running mean.
+
+    Parameters
+    ----------
+    share
+        Reads in one process for all, so that all go on from the same checkpoint wherever it lies.
 
     Returns
     -------
@@ -139,30 +152,35 @@ def restore(
     MammoError
         The checkpoint was made from another selection, order version, seed or config.
     """
+    loaded = share(lambda: _newest(folder, fingerprint))
+    if loaded is None:
+        return Position()
+    state, weights, moments = loaded
+    model.load_state_dict(weights)
+    torch.set_rng_state(moments.pop("rng"))
+    mean = {key[len(_MEAN) :]: moments.pop(key) for key in list(moments) if key.startswith(_MEAN)}
+    if average is not None:
+        average.model.load_state_dict(mean)
+    optimizer.load_state_dict(_unflatten(moments, state["groups"]))
+    return _position(state)
+
+
+def _newest(folder: Path, fingerprint: Mapping[str, Any]) -> Loaded | None:
     for stale in folder.glob(".tmp-*"):
         shutil.rmtree(stale, ignore_errors=True)
     for path in saved(folder):
         try:
-            state, weights, moments = _read(path)
+            loaded = _read(path)
         except (OSError, ValueError, KeyError) as error:
             log.warning("checkpoint %s cannot be read (%s): taking the one before", path, error)
             continue
-        position = _position(state)
-        check(path, position.fingerprint, fingerprint)
-        model.load_state_dict(weights)
-        torch.set_rng_state(moments.pop("rng"))
-        mean = {
-            key[len(_MEAN) :]: moments.pop(key) for key in list(moments) if key.startswith(_MEAN)
-        }
-        if average is not None:
-            average.model.load_state_dict(mean)
-        optimizer.load_state_dict(_unflatten(moments, state["groups"]))
-        return position
+        check(path, _position(loaded[0]).fingerprint, fingerprint)
+        return loaded
     if saved(folder):
         raise MammoError(
             f"none of the checkpoints in {folder} can be read: delete that folder to start again"
         )
-    return Position()
+    return None
 
 
 def load_model(folder: Path, model: nn.Module) -> Position:
@@ -216,7 +234,7 @@ def _position(state: Mapping[str, Any]) -> Position:
     return Position(**{name: value for name, value in state.items() if name in names})
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+def _read(path: Path) -> Loaded:
     state = json.loads((path / "state.json").read_text())
     if state["format"] != FORMAT:
         raise ValueError(f"format {state['format']}, this version reads {FORMAT}")

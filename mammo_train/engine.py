@@ -80,12 +80,18 @@ class Stage(Protocol):
         """Count the global batches of an epoch; the same for all epochs."""
         ...
 
-    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
-        """Give the batches of an epoch from number `start` on, padded samples with weight 0."""
+    def batches(self, epoch: int, start: int, part: tuple[int, int] = (0, 1)) -> Iterable[Batch]:
+        """Give the batches of an epoch from number `start` on, padded samples with weight 0.
+
+        With part (r, W) only rows r::W of each, for process r of W.
+        """
         ...
 
     def loss(self, model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
-        """Give the loss of a batch on the device, a float32 scalar."""
+        """Give the loss of a batch on the device, a float32 scalar.
+
+        What it compares it gathers first (`Runtime.gather`), so that it is the global batch's.
+        """
         ...
 
     def validate(self, model: nn.Module, runtime: Runtime) -> Mapping[str, float]:
@@ -111,6 +117,7 @@ def train(
     bar: bool = True,
     say: Callable[[str], None] = print,
     licences: Mapping[str, Any] | None = None,
+    saved: Callable[[], None] = lambda: None,
 ) -> Finished:
     """Train a stage to its end, from its newest checkpoint where it has one.
 
@@ -125,6 +132,8 @@ def train(
         Gets one line about the device and, on the CPU, the probe of its precision.
     licences
         Of the films that the weights learn from; each checkpoint's JSON repeats them.
+    saved
+        Called after each checkpoint that is on the disk and at the end, in the first process.
 
     Raises
     ------
@@ -134,60 +143,103 @@ def train(
         SIGTERM came; everything is saved.
     """
     settings, saves = stage.config, folder / "checkpoints"
+    _check_batch(stage, runtime)
     per_epoch = stage.steps(0)
     total = per_epoch * settings.epochs
     torch.manual_seed(stage.seed)
     model = stage.build()
     torch.manual_seed(stage.seed)  # the probe below must not shift what follows
-    newest = _precision_of(saves)
+    newest = runtime.share(lambda: _precision_of(saves))
     if newest is not None:
         runtime.precision = newest
     model = runtime.prepare(model, stage.example())
-    say(runtime.describe())
+    if runtime.first:
+        say(runtime.describe())
     optimizer = _adamw(model, settings)
     average = Average(model, settings.ema_decay) if settings.ema_decay else None
     judged = average.model if average else model
     identity = fingerprint(stage)
-    at = checkpoint.restore(saves, identity, model, optimizer, average)
+    at = checkpoint.restore(saves, identity, model, optimizer, average, share=runtime.share)
     at = replace(
         at, fingerprint=identity, precision=runtime.precision, licences=dict(licences or {})
     )
 
-    def save(at: Position, *, best: bool = False) -> None:
-        keep = settings.keep_checkpoints
-        checkpoint.save(
-            saves, at, model, optimizer, average, keep=keep, best=best, host=runtime.host
-        )
-
-    tracker = Tracker(folder, stage.metrics, steps=total, title=stage.name, bar=bar)
+    keep = _Keeper(runtime, saves, settings.keep_checkpoints, saved, model, optimizer, average)
+    tracker = Tracker(
+        folder, stage.metrics, steps=total, title=stage.name, bar=bar, quiet=not runtime.first
+    )
     with tracker, loader_errors(), _asked_to_stop() as stop:
         tracker.start(at.step)
         while at.epoch < settings.epochs and not _given_up(at, settings):
             pending = _Pending(tracker, runtime)
             model.train()
-            for batch in tracker.waited(stage.batches(at.epoch, at.batch)):
+            part = (runtime.rank, runtime.world)
+            for batch in tracker.waited(stage.batches(at.epoch, at.batch, part)):
                 rate = learning_rate(at.step, total, settings)
                 loss = _step(stage, runtime, model, optimizer, batch, rate, average, at.step)
                 at = replace(at, step=at.step + 1, batch=at.batch + 1)
-                pending.add(loss, rate, len(batch["weight"]))
+                pending.add(loss, rate, len(batch["weight"]) * runtime.world)
                 due = at.step % settings.checkpoint_every == 0 and at.batch < per_epoch
-                if due or stop() or at.step % settings.log_every == 0:
+                reads = due or at.step % settings.log_every == 0
+                # Several processes must stop at one step; asking at each would wait at each.
+                stops = (reads or runtime.world == 1) and runtime.agree(stop())
+                if reads or stops:
                     pending.flush(at)
-                if due or stop():
-                    save(at)
-                if stop():
+                if due or stops:
+                    keep(at)
+                if stops:
                     raise Stopped(f"{stage.name}: stopped at step {at.step}, saved; run it again")
             pending.flush(at)
             if at.batch != per_epoch:
                 raise MammoError(f"{stage.name}: the loader gave {at.batch} of {per_epoch} batches")
             at = replace(at, epoch=at.epoch + 1, batch=0)
             if at.epoch % settings.validate_every == 0 or at.epoch == settings.epochs:
-                at, better = _validate(stage, runtime, judged, tracker, at)
-                if better:
-                    save(at, best=True)
-                draw_curves(tracker.path, folder / "curves.png", title=stage.name)
-            save(at)
-    return _finish(stage, folder, at)
+                at = _validate(stage, runtime, judged, tracker, keep, at)
+            keep(at)
+    done = runtime.share(lambda: _finish(stage, folder, at))
+    if runtime.first:
+        saved()
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Keeper:
+    """Writes checkpoints in the first process."""
+
+    runtime: Runtime
+    saves: Path
+    number: int
+    saved: Callable[[], None]
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+
+    def __call__(self, at: Position, *, best: bool = False) -> None:
+        first = self.runtime.first
+        if first or self.runtime.lockstep:
+            checkpoint.save(
+                self.saves,
+                at,
+                self.model,
+                self.optimizer,
+                self.average,
+                keep=self.number,
+                best=best,
+                host=self.runtime.host,
+                write=first,
+            )
+        if first:
+            self.saved()
+
+
+def _check_batch(stage: Stage, runtime: Runtime) -> None:
+    size, parts = stage.config.batch_size, stage.config.accumulate
+    if size % (parts * runtime.world):
+        among = f" in each of {runtime.world} processes" if runtime.world > 1 else ""
+        raise UsageError(
+            f"{stage.name}: a batch of {size} does not divide into {parts} parts{among}: choose "
+            f"--{stage.name}.batch-size as a multiple of {parts * runtime.world}"
+        )
 
 
 def _step(
@@ -219,38 +271,48 @@ def _backward(stage: Stage, runtime: Runtime, model: nn.Module, batch: Batch) ->
     a loss over the batch as a whole (soft Dice) becomes the mean of its parts.
     """
     count = stage.config.accumulate
-    if count == 1:
-        loss = stage.loss(model, runtime.put(repeat_real(batch)), runtime)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-    if len(batch["weight"]) % count:
-        raise UsageError(
-            f"{stage.name}: a batch of {len(batch['weight'])} does not divide into {count} parts: "
-            f"choose --{stage.name}.batch-size as a multiple of --{stage.name}.accumulate"
-        )
+    # A part of a batch for one of several processes has real images already (see BatchPlan).
+    batch = repeat_real(batch) if runtime.world == 1 else batch
+    size = len(batch["weight"]) // count
     parts = [
-        runtime.put(repeat_real({name: value[part::count] for name, value in batch.items()}))
-        for part in range(count)
+        runtime.feed({name: value[n * size : (n + 1) * size] for name, value in batch.items()})
+        for n in range(count)
     ]
-    whole = torch.stack([part["weight"].float().sum() for part in parts]).sum().clamp(min=1)
-    losses = []
-    for part in parts:
-        loss = stage.loss(model, part, runtime) * (part["weight"].float().sum() / whole)
+    if count == 1:
+        loss = stage.loss(model, parts[0], runtime)
         loss.backward()  # type: ignore[no-untyped-call]
+        runtime.reduce(model)
+        return loss.detach()
+    real = torch.stack([runtime.gather(part["weight"]).float().sum() for part in parts])
+    losses = []
+    for part, share in zip(parts, real / real.sum().clamp(min=1), strict=True):
+        loss = stage.loss(model, part, runtime) * share
+        loss.backward()
         losses.append(loss.detach())
+    runtime.reduce(model)
     return torch.stack(losses).sum()
 
 
 def _validate(
-    stage: Stage, runtime: Runtime, model: nn.Module, tracker: Tracker, at: Position
-) -> tuple[Position, bool]:
+    stage: Stage,
+    runtime: Runtime,
+    model: nn.Module,
+    tracker: Tracker,
+    keep: _Keeper,
+    at: Position,
+) -> Position:
     model.eval()
-    metrics = dict(stage.validate(model, runtime))
+    metrics = runtime.once(lambda: dict(stage.validate(model, runtime)))
     tracker.validation(at.step, at.epoch - 1, metrics)
     value = metrics[stage.metric]
     better = math.isfinite(value) and (at.best is None or value > at.best)
     best, stale = (value, 0) if better else (at.best, at.stale + 1)
-    return replace(at, metrics=metrics, best=best, stale=stale), better
+    at = replace(at, metrics=metrics, best=best, stale=stale)
+    if better:
+        keep(at, best=True)
+    if runtime.first:
+        draw_curves(tracker.path, tracker.folder / "curves.png", title=stage.name)
+    return at
 
 
 def _given_up(at: Position, settings: StageConfig) -> bool:

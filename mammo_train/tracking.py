@@ -42,15 +42,24 @@ class Tracker:
         Names of the validation metrics, the columns after the fixed ones.
     bar
         Show a progress bar.
+    quiet
+        Write and show nothing: another process does.
     """
 
     def __init__(
-        self, folder: Path, metrics: Sequence[str], *, steps: int, title: str, bar: bool = True
+        self,
+        folder: Path,
+        metrics: Sequence[str],
+        *,
+        steps: int,
+        title: str,
+        bar: bool = True,
+        quiet: bool = False,
     ) -> None:
         self.folder = folder
         self.path = folder / "metrics.csv"
         self.columns = (*FIXED, *metrics)
-        self._steps, self._title, self._bar = steps, title, bar
+        self._steps, self._title, self._bar, self._quiet = steps, title, bar, quiet
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._images, self._wait, self._since = 0, 0.0, time.perf_counter()
@@ -58,6 +67,8 @@ class Tracker:
 
     def start(self, step: int) -> None:
         """Cut the file back to `step` and open bar and TensorBoard."""
+        if self._quiet:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_metrics(self.path) if int(row["step"]) <= step]
         temporary = self.path.with_suffix(".tmp")
@@ -117,6 +128,8 @@ class Tracker:
 
     def train(self, step: int, epoch: int, losses: Sequence[float], rates: Sequence[float]) -> None:
         """Write the losses of the steps that end with `step`; the speed goes to the last row."""
+        if self._quiet:
+            return
         elapsed = max(time.perf_counter() - self._since, 1e-9)
         speed, share = self._images / elapsed, self._wait / elapsed
         self._images, self._wait, self._since = 0, 0.0, time.perf_counter()
@@ -141,6 +154,8 @@ class Tracker:
 
     def validation(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Write one validation, and say it above the bar."""
+        if self._quiet:
+            return
         values = {name: repr(float(value)) for name, value in metrics.items()}
         self._append([{"step": step, "epoch": epoch, "kind": "val", **values}])
         self._to_board("val", metrics, step)

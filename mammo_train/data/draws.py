@@ -171,23 +171,34 @@ class HardNegatives:
 class BatchPlan(Sequence[list[Draw]]):
     """Global batches of an epoch: batch b is draws b*size to (b+1)*size, the last one padded.
 
-    With D devices, device d takes rows d::D of each batch.
+    Parameters
+    ----------
+    part
+        (r, W): give rows r::W of each batch only, for process r of W that train together. The
+        padding of their last batch shows real draws again, with weight 0, because a process whose
+        rows are all padding would have nothing real to show to BatchNorm.
     """
 
     draws: Draws | Sequence[Draw]
     batch_size: int
+    part: tuple[int, int] = (0, 1)
 
     def __len__(self) -> int:
         return -(-len(self.draws) // self.batch_size)
 
     def __getitem__(self, b: int) -> list[Draw]:  # type: ignore[override]
-        """Return batch b: exactly `batch_size` draws."""
+        """Return batch b: exactly `batch_size` draws, or this part of them."""
         if not 0 <= b < len(self):
             raise IndexError(f"batch {b} of {len(self)}")
         first = b * self.batch_size
         last = min(first + self.batch_size, len(self.draws))
+        missing = self.batch_size - (last - first)
         batch = [self.draws[k] for k in range(first, last)]
-        return batch + [PADDING] * (self.batch_size - len(batch))
+        rank, world = self.part
+        if world == 1:
+            return batch + [PADDING] * missing
+        again = [batch[j % len(batch)]._replace(weight=0.0) for j in range(missing)]
+        return [*batch, *again][rank::world]
 
 
 class BatchSampler:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TypeVar
 
 from torch import Tensor, nn
 
@@ -21,24 +22,43 @@ __all__ = ["Batch", "Device", "Precision", "Runtime", "check_trio", "open_runtim
 Device = Literal["auto", "cpu", "cuda", "xla"]
 Precision = Literal["auto", "fp32", "bf16"]
 Batch = dict[str, Tensor]
+T = TypeVar("T")
 
 
 class Runtime(ABC):
     """A device, or several behind one face, and its arithmetic.
+
+    Several processes may train together, one a GPU (`mammo_train.runtime.ranks`) or one a host of
+    TPUs. Each feeds its rows of every global batch; a loss that gathers what it compares is then
+    the loss of the global batch, and gradients are averaged over processes. With one process every
+    method of theirs does nothing.
 
     Attributes
     ----------
     name
         ``cpu``, ``cuda`` or ``xla``.
     devices
-        How many devices share a global batch; batch sizes must divide by it.
+        How many devices this process drives; what `put` is given must divide by it.
+    rank, world
+        Number of this process, from 0, and of all that train together; global batches must divide
+        by `world`.
+    lockstep
+        All processes must do the same with the device at all times, also to read from it.
     precision
         ``fp32`` or ``bf16``, settled by `prepare`.
     """
 
     name: str
     devices: int = 1
+    rank: int = 0
+    world: int = 1
+    lockstep: bool = False
     precision: Precision = "auto"
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that prints and writes."""
+        return self.rank == 0
 
     def prepare(self, model: nn.Module, example: Tensor) -> nn.Module:
         """Bring the model to the device and settle the precision; before the optimiser is built.
@@ -61,6 +81,37 @@ class Runtime(ABC):
     def put(self, batch: Batch) -> Batch:
         """Bring a batch to the device."""
 
+    def feed(self, batch: Batch) -> Batch:
+        """Bring this process's rows of a global batch to the device."""
+        return self.put(batch)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Give the rows of all processes, in the order of the global batch; differentiable.
+
+        Floats come back as float32. Identity where one process sees the whole batch.
+        """
+        return rows
+
+    def reduce(self, model: nn.Module) -> None:
+        """Average the gradients over processes."""
+        return
+
+    def agree(self, asked: bool) -> bool:
+        """Give True in all processes when it is True in one."""
+        return asked
+
+    def share(self, work: Callable[[], T]) -> T:
+        """Do `work` in the first process and give its answer, or its error, to all."""
+        return work()
+
+    def once(self, work: Callable[[], T]) -> T:
+        """Do `work` on the device in as few processes as may, and give its answer to all."""
+        return work()
+
+    def in_turn(self, work: Callable[[], None]) -> None:
+        """Do `work` in the first process, then in the others, which find the files it left."""
+        work()
+
     def autocast(self) -> AbstractContextManager[object]:
         """Give the context in which the network runs."""
         return contextlib.nullcontext()
@@ -82,8 +133,15 @@ class Runtime(ABC):
         return f"{self.name}, {self.devices} device(s), {self.precision}"
 
 
-def open_runtime(device: Device = "auto", precision: Precision = "auto") -> Runtime:
+def open_runtime(
+    device: Device = "auto", precision: Precision = "auto", *, cache: Path | None = None
+) -> Runtime:
     """Open the runtime of a device word; ``auto`` takes cuda, then xla on a TPU host, then cpu.
+
+    Parameters
+    ----------
+    cache
+        Folder for what xla has compiled, so that a run that goes on need not compile again.
 
     Raises
     ------
@@ -95,7 +153,7 @@ def open_runtime(device: Device = "auto", precision: Precision = "auto") -> Runt
     if device == "xla":
         from mammo_train.runtime.xla import XlaRuntime
 
-        return XlaRuntime(precision)
+        return XlaRuntime(precision, cache)
     if device == "cuda":
         from mammo_train.runtime.cuda import CudaRuntime
 

@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from mammo_train.runtime import Batch, Precision, Runtime
+from mammo_train.runtime import Batch, Precision
+from mammo_train.runtime.ranks import GlobalBatchNorm, RankedRuntime
 
 __all__ = ["CpuRuntime"]
 
@@ -18,29 +19,38 @@ __all__ = ["CpuRuntime"]
 WORTH = 1.15
 
 
-class CpuRuntime(Runtime):
-    """The host itself; results are bitwise repeatable for one number of threads."""
+class CpuRuntime(RankedRuntime):
+    """The host itself; results are bitwise repeatable for one number of threads and processes."""
 
     name = "cpu"
 
     def __init__(self, precision: Precision = "auto") -> None:
+        super().__init__("gloo")
         self.precision = precision
         self.probe: str | None = None
 
     def prepare(self, model: nn.Module, example: Tensor) -> nn.Module:
         """Place the model; time one small step in both precisions when the choice is free."""
-        model = self.place(model)
         if self.precision == "auto":
-            slow, fast = (_seconds(model, example, kind) for kind in ("fp32", "bf16"))
+            slow, fast = self.share(lambda: self._both_precisions(model, example))
             self.precision = "bf16" if slow > WORTH * fast else "fp32"
             self.probe = (
                 f"probed: fp32 {slow * 1e3:.0f} ms, bf16 {fast * 1e3:.0f} ms a sample; "
                 f"--precision chooses"
             )
+        model = self.place(model)
+        self.same(model)
         return model
+
+    @staticmethod
+    def _both_precisions(model: nn.Module, example: Tensor) -> tuple[float, float]:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return _seconds(model, example, "fp32"), _seconds(model, example, "bf16")
 
     def place(self, model: nn.Module) -> nn.Module:
         """Turn weights to channels_last, 1.2 times faster with BatchNorm."""
+        if self.world > 1:
+            model = GlobalBatchNorm.convert(model)
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def put(self, batch: Batch) -> Batch:
@@ -53,7 +63,8 @@ class CpuRuntime(Runtime):
 
     def describe(self) -> str:
         """Say the threads too: they decide the last bits of a sum."""
-        text = f"cpu, {torch.get_num_threads()} thread(s), {self.precision}"
+        many = f"{self.world} processes of " if self.world > 1 else ""
+        text = f"cpu, {many}{torch.get_num_threads()} thread(s), {self.precision}"
         return f"{text} ({self.probe})" if self.probe else text
 
 

@@ -1,4 +1,7 @@
-"""One NVIDIA GPU: channels_last and bf16 autocast."""
+"""NVIDIA GPUs, one a process: channels_last and bf16 autocast.
+
+Several are driven by ``torchrun --nproc-per-node N -m mammo_train ...``.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,17 @@ import contextlib
 from contextlib import AbstractContextManager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mammo_train.runtime import Batch, Precision, Runtime
+from mammo_train.runtime import Batch, Precision
+from mammo_train.runtime.ranks import RankedRuntime, local_rank
 from schemas.errors import UsageError
 
 __all__ = ["CudaRuntime"]
 
 
-class CudaRuntime(Runtime):
-    """The current CUDA device."""
+class CudaRuntime(RankedRuntime):
+    """The CUDA device of this process."""
 
     name = "cuda"
 
@@ -24,7 +28,14 @@ class CudaRuntime(Runtime):
             raise UsageError(
                 "--device cuda, but torch sees no GPU: check nvidia-smi, or use --device cpu"
             )
-        self.device = torch.device("cuda", torch.cuda.current_device())
+        if local_rank() >= torch.cuda.device_count():
+            raise UsageError(
+                f"torchrun started process {local_rank()} on a machine with "
+                f"{torch.cuda.device_count()} GPU(s): lower --nproc-per-node"
+            )
+        self.device = torch.device("cuda", local_rank())
+        torch.cuda.set_device(self.device)
+        super().__init__("cpu:gloo,cuda:nccl")
         self.precision = self._settle(precision)
 
     @staticmethod
@@ -33,8 +44,16 @@ class CudaRuntime(Runtime):
             return precision
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
 
+    def prepare(self, model: nn.Module, example: Tensor) -> nn.Module:
+        """Place the model and give all ranks the same weights."""
+        model = super().prepare(model, example)
+        self.same(model)
+        return model
+
     def place(self, model: nn.Module) -> nn.Module:
-        """Move the model and turn its weights to channels_last."""
+        """Move the model, turn its weights to channels_last, make BatchNorm's statistics global."""
+        if self.world > 1:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def put(self, batch: Batch) -> Batch:
@@ -49,4 +68,4 @@ class CudaRuntime(Runtime):
 
     def describe(self) -> str:
         """Name the card."""
-        return f"cuda, {torch.cuda.get_device_name(self.device)}, {self.precision}"
+        return f"cuda, {self.world} x {torch.cuda.get_device_name(self.device)}, {self.precision}"

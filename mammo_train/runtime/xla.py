@@ -1,21 +1,27 @@
 """TPUs, and XLA on the CPU for tests: every call of torch_xla in the project is here.
 
-One process drives all local devices by SPMD: the batch is sharded over them, the weights are
-replicated, BatchNorm sees the global batch. Shapes are static, the graph is cut once a step, and
-nothing is read back between logging steps, so the device never waits for Python.
+One process a host; together they drive all devices by SPMD: the batch is sharded over them, the
+weights are replicated, BatchNorm and losses see the global batch. Host h of H feeds rows h::H of
+it, which become its devices' blocks; the order of rows changes no loss. Shapes are static, the
+graph is cut once a step, and nothing is read back between logging steps, so the device never waits
+for Python. All hosts must run the same graphs in the same order: they validate together, each
+feeding all samples, and copy a checkpoint's tensors together, of which the first writes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mammo_train.runtime import Batch, Precision, Runtime
+from mammo_train.runtime import Batch, Precision
+from mammo_train.runtime.ranks import PATIENCE, Processes
 from schemas.errors import UsageError
 
 __all__ = ["XlaRuntime", "counters"]
@@ -39,14 +45,25 @@ def _torch_xla() -> Any:
     return torch_xla
 
 
-class XlaRuntime(Runtime):
-    """All XLA devices of this host."""
+class XlaRuntime(Processes):
+    """All XLA devices of all hosts.
+
+    Parameters
+    ----------
+    precision
+        ``auto`` is bf16, but on the CPU fp32.
+    cache
+        Folder for compiled graphs, of no use to XLA on the CPU, which cannot read them back.
+    """
 
     name = "xla"
+    lockstep = True
 
-    def __init__(self, precision: Precision = "auto") -> None:
+    def __init__(self, precision: Precision = "auto", cache: Path | None = None) -> None:
         self._xla = _torch_xla()
         runtime = self._xla.runtime
+        self.kind = str(runtime.device_type())
+        self._keep_compiled(cache)
         self.devices = int(runtime.global_runtime_device_count())
         self._mesh: Any = None
         if self.devices > 1:
@@ -55,31 +72,63 @@ class XlaRuntime(Runtime):
 
             runtime.use_spmd()
             self._mesh = spmd.Mesh(np.arange(self.devices), (self.devices,), ("data",))
-            self._shard: Any = spmd.mark_sharding  # type: ignore[attr-defined]
+        self.rank, self.world = int(runtime.process_index()), int(runtime.process_count())
+        if self.world > 1:
+            self._meet()
         self.device = self._xla.device()
-        self.kind = str(runtime.device_type())
         # On a CPU bf16 buys nothing, and the tests compare with fp32.
         free: Precision = "fp32" if self.kind == "CPU" else "bf16"
         self.precision = free if precision == "auto" else precision
 
+    def _keep_compiled(self, cache: Path | None) -> None:
+        variable = "XLA_PERSISTENT_CACHE_PATH"  # a second runtime of this process finds it set
+        if cache is None or self.kind == "CPU" or variable in os.environ:
+            return
+        # Hosts that see one disk must not write each other's files.
+        self._xla.runtime.initialize_cache(str(cache / f"host-{self._xla.runtime.host_index()}"))
+
+    @staticmethod
+    def _meet() -> None:
+        import torch.distributed as dist
+        import torch_xla.distributed.xla_backend  # noqa: F401 - makes xla:// known
+
+        if not dist.is_initialized():
+            dist.init_process_group("gloo", init_method="xla://", timeout=PATIENCE)
+
     def place(self, model: nn.Module) -> nn.Module:
-        """Move the model."""
-        return model.to(self.device)
+        """Move the model, its weights whole on every device."""
+        model = model.to(self.device)
+        if self._mesh is not None:
+            from torch_xla.distributed import spmd
+
+            for tensor in [*model.parameters(), *model.buffers()]:
+                spmd.mark_sharding(tensor, self._mesh, (None,) * tensor.ndim)  # type: ignore[attr-defined]
+        return model
 
     def put(self, batch: Batch) -> Batch:
-        """Move the batch, its rows spread over the devices in blocks."""
-        return {name: self._send(value) for name, value in batch.items()}
+        """Move a batch that all hosts hold whole, its rows spread over the devices in blocks."""
+        return {name: self._send(value, self.devices, part=False) for name, value in batch.items()}
 
-    def _send(self, value: Tensor) -> Tensor:
+    def feed(self, batch: Batch) -> Batch:
+        """Move this host's rows of a global batch to its devices."""
+        devices = self.devices // self.world
+        return {name: self._send(value, devices, part=True) for name, value in batch.items()}
+
+    def _send(self, value: Tensor, devices: int, *, part: bool) -> Tensor:
         if self._mesh is None:
             return value.to(self.device)
-        if len(value) % self.devices:
+        if len(value) % devices:
             raise UsageError(
-                f"a batch of {len(value)} does not divide over {self.devices} devices: "
+                f"a batch of {len(value)} does not divide over {devices} devices: "
                 f"choose a batch size that is a multiple of {self.devices}"
             )
-        moved = value.to(self.device)
-        self._shard(moved, self._mesh, ("data", *[None] * (value.ndim - 1)))
+        from torch_xla.core import xla_model
+        from torch_xla.distributed import spmd
+
+        rows = ("data", *[None] * (value.ndim - 1))
+        sharding = spmd.ShardingSpec(self._mesh, rows, minibatch=part and self.world > 1)
+        send: Any = xla_model.send_cpu_data_to_device
+        moved: Tensor = send([value], self.device, sharding)[0]
         return moved
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -98,7 +147,8 @@ class XlaRuntime(Runtime):
 
     def describe(self) -> str:
         """Name the kind of device."""
-        return f"xla, {self.devices} x {self.kind}, {self.precision}"
+        hosts = f" on {self.world} hosts" if self.world > 1 else ""
+        return f"xla, {self.devices} x {self.kind}{hosts}, {self.precision}"
 
 
 def counters() -> dict[str, int]:

@@ -79,18 +79,19 @@ class TinyStage:
     def steps(self, epoch: int) -> int:
         return BATCHES
 
-    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+    def batches(self, epoch: int, start: int, part: tuple[int, int] = (0, 1)) -> Iterable[Batch]:
         for index in range(start, BATCHES):
             time.sleep(self.pause)
             batch = discs(1000 * self.seed + 100 * epoch + index)
             if self.poison == index:
                 batch["image"] = batch["image"] * float("nan")
-            yield batch
+            yield {name: value[part[0] :: part[1]] for name, value in batch.items()}
 
     def loss(self, model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
         with runtime.autocast():
             logits = model(batch["image"])
-        return segmentation_loss(logits, batch["target"], batch["weight"])
+        logits, target, weight = map(runtime.gather, (logits, batch["target"], batch["weight"]))
+        return segmentation_loss(logits, target, weight)
 
     def validate(self, model: nn.Module, runtime: Runtime) -> Mapping[str, float]:
         assert not model.training
