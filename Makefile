@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 export PJRT_DEVICE ?= CPU
 export GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT := false
 
-.PHONY: help setup demo test lint wheel pytest bench docs clean
+.PHONY: pictures help setup demo test lint wheel pytest bench docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -56,6 +56,9 @@ bench: setup ## Long figures: speed, memory, learning; prints the tables of docs
 docs: setup ## Write the generated pages
 	$(BIN)/python -m schemas.docs
 	$(BIN)/python -m etl.labels
+
+pictures: setup ## One picture a release (docs/pictures): the release's geometry beside ours
+	$(BIN)/python -m demo.gallery
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) demo-out dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

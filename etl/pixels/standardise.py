@@ -43,7 +43,7 @@ from schemas.vocabulary import (
     QualityFlag,
 )
 
-__all__ = ["standardise"]
+__all__ = ["loaded", "standardise"]
 
 Resolve = Callable[[Film, Header], Film]
 
@@ -78,7 +78,7 @@ def standardise(
     files = Files(read)
     stage = "decode"
     try:
-        picture = _loaded(film, files)
+        picture = loaded(film, files)
         stage = "kernel"
         return _made(film, files, picture, spec, info, resolve)
     except ContentError as error:
@@ -92,7 +92,8 @@ def standardise(
         )
 
 
-def _loaded(film: Film, files: Files) -> Picture:
+def loaded(film: Film, files: Files) -> Picture:
+    """Return a film's stored pixels: a file's, one frame of it, or what a series makes."""
     if film.is_series:
         return load_series(film, files.slices)
     return load(
