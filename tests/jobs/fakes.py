@@ -175,7 +175,7 @@ def _sample(film: Film, spec: Spec, info: ReleaseInfo, data: bytes) -> Sample:
         lesions=(lesion,),
         image=hashlib.sha512(data).digest() * 8,
         mask=b"mask" + digest.encode(),
-        thumbnail=hashlib.sha512(data).digest() * 8,
+        thumbnail=hashlib.shake_256(data).digest(64 * 64),
     )
 
 
