@@ -6,6 +6,7 @@ Every field of `mammo_train.config` is an option: ``--seed 3``, ``--segment.mm-p
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import sys
@@ -34,12 +35,18 @@ if TYPE_CHECKING:
     from schemas.corpus import Corpus
 
     Every: TypeAlias = BaseModel
+    OfPretraining: TypeAlias = BaseModel
     OfSegment: TypeAlias = BaseModel
     OfClassifier: TypeAlias = BaseModel
+    OfClassify: TypeAlias = BaseModel
 else:
     Every = overrides_model()
-    OfSegment = overrides_model(leave_out=("pretrain_classifier",))
-    OfClassifier = overrides_model(leave_out=("segment",))
+    _UNLABELLED = ("pretrain_encoder", "pretrain_autoencoder")
+    # With segment's options, because widths and pixel size are those of its network.
+    OfPretraining = overrides_model(leave_out=("pretrain_classifier", "classify"))
+    OfSegment = overrides_model(leave_out=(*_UNLABELLED, "pretrain_classifier", "classify"))
+    OfClassifier = overrides_model(leave_out=(*_UNLABELLED, "segment", "classify"))
+    OfClassify = overrides_model(leave_out=(*_UNLABELLED, "segment", "pretrain_classifier"))
 
 __all__ = ["app", "main"]
 
@@ -95,15 +102,45 @@ def run(
     *,
     place: Place,
     choice: Choice | None = None,
+    stages: Annotated[
+        str | None,
+        Parameter(help="names of stages with commas between, such as segment,classify [all]"),
+    ] = None,
     overrides: Annotated[Every | None, Parameter(name="*")] = None,
 ) -> int:
     """Train all stages in order; finished ones are skipped, a stopped one goes on.
 
     Example: mammo-train run --data OUT --work DIR --preset smoke
     """
-    from mammo_train.stages import STAGES
+    return _train(_named_stages(stages), place, choice, overrides)
 
-    return _train(STAGES, place, choice, overrides)
+
+@app.command(name="pretrain-encoder")
+def pretrain_encoder(
+    *,
+    place: Place,
+    choice: Choice | None = None,
+    overrides: Annotated[OfPretraining | None, Parameter(name="*")] = None,
+) -> int:
+    """Train the U-Net's encoder to know views of a film again, without labels.
+
+    Example: mammo-train pretrain-encoder --data OUT --work DIR --pretrain-encoder.positives breast
+    """
+    return _train(("pretrain-encoder",), place, choice, overrides)
+
+
+@app.command(name="pretrain-autoencoder")
+def pretrain_autoencoder(
+    *,
+    place: Place,
+    choice: Choice | None = None,
+    overrides: Annotated[OfPretraining | None, Parameter(name="*")] = None,
+) -> int:
+    """Train the U-Net to restore hidden parts of the breast, without labels.
+
+    Example: mammo-train pretrain-autoencoder --data OUT --work DIR --preset small
+    """
+    return _train(("pretrain-autoencoder",), place, choice, overrides)
 
 
 @app.command
@@ -127,11 +164,25 @@ def pretrain_classifier(
     choice: Choice | None = None,
     overrides: Annotated[OfClassifier | None, Parameter(name="*")] = None,
 ) -> int:
-    """Train the ResNet-18 on patches at drawn lesions and at background.
+    """Train the ResNet on patches at drawn lesions, at background, and at the U-Net's false alarms.
 
     Example: mammo-train pretrain-classifier --data OUT --work DIR --where "source = 'mias'"
     """
     return _train(("pretrain-classifier",), place, choice, overrides)
+
+
+@app.command
+def classify(
+    *,
+    place: Place,
+    choice: Choice | None = None,
+    overrides: Annotated[OfClassify | None, Parameter(name="*")] = None,
+) -> int:
+    """Train the ResNet on what the finished U-Net proposes, to score whole films.
+
+    Example: mammo-train classify --data OUT --work DIR --classify.film-score max
+    """
+    return _train(("classify",), place, choice, overrides)
 
 
 @app.command
@@ -150,7 +201,7 @@ def evaluate(
     from rich.console import Console
 
     from mammo_train.evaluation.report import evaluate as measure
-    from mammo_train.evaluation.report import metrics_table
+    from mammo_train.evaluation.tables import group_table, metrics_table
     from mammo_train.runtime import open_runtime
 
     config = load_config(place.work / "config.yaml")
@@ -168,7 +219,10 @@ def evaluate(
     )
     console = Console()
     console.print(metrics_table(found))
-    console.print(f"figures   {folder / 'metrics.json'}\npictures  {folder / 'samples.png'}")
+    by_group = group_table(found)
+    if by_group is not None:
+        console.print(by_group)
+    console.print(f"figures   {folder / 'metrics.json'}\npictures  {folder}/*.png")
     return 0
 
 
@@ -181,11 +235,13 @@ def _train(
     from mammo_train.licences import describe, known_licences, licences_of, merged
     from mammo_train.runtime import open_runtime
     from mammo_train.stages import STAGES, open_stage
+    from mammo_train.stages.initial import refuse_late_feeders
 
     console = Console(highlight=False)
     config = _config(place.work, choice or Choice(), overrides)
     corpus = _corpus(place)
     workers = _workers(place, corpus, config)
+    refuse_late_feeders(names, place.work)
     # All before the first step: what the last stage lacks should not be said an hour later.
     stages = [open_stage(name, corpus, config, workers=workers) for name in names]
     learnt = known_licences(place.work / "config.yaml") | {
@@ -212,6 +268,21 @@ def _train(
         ended.append((name, done))
     _where_things_are(console, place, ended)
     return 0
+
+
+def _named_stages(words: str | None) -> tuple[str, ...]:
+    """Give the stages that were named, in the order in which they are trained."""
+    from mammo_train.stages import STAGES
+
+    if words is None:
+        return STAGES
+    named = [word.strip() for word in words.split(",")]
+    for word in named:
+        if word not in STAGES:
+            near = difflib.get_close_matches(word, STAGES, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(STAGES)}"
+            raise UsageError(f"unknown stage {word!r} in --stages: {hint}")
+    return tuple(name for name in STAGES if name in named)
 
 
 def _config(work: Path, choice: Choice, overrides: BaseModel | None) -> RunConfig:
@@ -269,7 +340,7 @@ def _describe(console: Console, stage: Any) -> None:
     for row in rows:
         table.add_row(*(str(row[name]) for name in names))
     console.print(table)
-    for sentence in stage.selections.rules.sentences():
+    for sentence in (*stage.selections.rules.sentences(), *stage.notes()):
         console.print(sentence)
     for reason, count in stage.selections.left_out.items():
         console.print(f"left out: {count} films, {reason}")

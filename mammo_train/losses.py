@@ -152,21 +152,17 @@ def contrastive_loss(
     return (loss * counted).sum() / counted.sum().clamp(min=1)
 
 
-def reconstruction_losses(
-    prediction: Tensor, image: Tensor, scored: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Give the mean absolute error and one minus the cosine, both over scored pixels alone.
+def reconstruction_losses(prediction: Tensor, image: Tensor, scored: Tensor) -> Tensor:
+    """Give each film's mean absolute error and one minus cosine, over scored pixels alone: (N, 2).
 
-    Each film counts alike, however many of its pixels are scored. The cosine is that of the two
-    films' departures from the true mean of the scored pixels, so it asks for structure where the
-    absolute error asks for levels; without that subtraction it is nearly 1 for any grey picture.
+    The cosine is that of the two pictures' departures from the true mean of the scored pixels, so
+    it asks for structure where the absolute error asks for levels; without that subtraction it is
+    nearly 1 for any grey picture. A film of which nothing is scored has 0 and 1.
 
     Parameters
     ----------
     prediction, image, scored
         (N, 1, H, W); scored is 1 or 0.
-    weight
-        (N,): 0 for padding samples.
     """
     given, truth = prediction.float().flatten(1), image.float().flatten(1)
     mask = scored.float().flatten(1)
@@ -174,9 +170,7 @@ def reconstruction_losses(
     error = ((given - truth).abs() * mask).sum(dim=1) / count[:, 0]
     middle = (truth * mask).sum(dim=1, keepdim=True) / count
     given, truth = (given - middle) * mask, (truth - middle) * mask
-    # Lengths below a thousandth of a grey unit a pixel are noise: they do not divide.
+    # A flat picture has no direction: the small number keeps its gradient finite.
     length = ((given**2).sum(dim=1) + 1e-6) * ((truth**2).sum(dim=1) + 1e-6)
     cosine = (given * truth).sum(dim=1) * torch.rsqrt(length)
-    real = weight.float() * (mask.sum(dim=1) > 0).float()
-    whole = real.sum().clamp(min=1)
-    return (error * real).sum() / whole, ((1 - cosine) * real).sum() / whole
+    return torch.stack([error, 1 - cosine], dim=1)

@@ -224,23 +224,27 @@ class Selections:
 
     def describe(self) -> list[dict[str, Any]]:
         """Return one row a split for the log: patients, films, lesions by label, sources."""
-        rows = []
-        for part in self:
-            marks = Counter(part.lesions.label.tolist())
-            rows.append(
-                {
-                    "split": part.split,
-                    "patients": len(set(part.patient.tolist())),
-                    "films": len(part),
-                    "films_with_lesion": int(part.has_lesion.sum()),
-                    "lesions_benign": marks[BENIGN],
-                    "lesions_malignant": marks[MALIGNANT],
-                    "lesions_unknown": marks[BACKGROUND],
-                    "films_nominal_mm": int(part.mm_nominal.sum()),
-                    "sources": dict(sorted(Counter(part.source.tolist()).items())),
-                }
-            )
-        return rows
+        return [
+            {
+                "split": part.split,
+                "patients": len(set(part.patient.tolist())),
+                "films": len(part),
+                **(_lesion_counts(part) if part.labelled else {}),
+                "films_nominal_mm": int(part.mm_nominal.sum()),
+                "sources": dict(sorted(Counter(part.source.tolist()).items())),
+            }
+            for part in self
+        ]
+
+
+def _lesion_counts(part: Selection) -> dict[str, int]:
+    marks = Counter(part.lesions.label.tolist())
+    return {
+        "films_with_lesion": int(part.has_lesion.sum()),
+        "lesions_benign": marks[BENIGN],
+        "lesions_malignant": marks[MALIGNANT],
+        "lesions_unknown": marks[BACKGROUND],
+    }
 
 
 def build_selections(

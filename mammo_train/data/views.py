@@ -14,17 +14,26 @@ import numpy as np
 import numpy.typing as npt
 
 from mammo_train.data.augment import Augmentation, Change, change_for
-from mammo_train.data.draws import Draw
-from mammo_train.data.order import mix64, uniforms
+from mammo_train.data.draws import Draw, Draws
+from mammo_train.data.order import draw_seed, epoch_order, mix64, sample_keys, uniforms
+from mammo_train.data.selection import Selection
 from mammo_train.data.transforms import cut_window, image_to_grid, standardise
 
-__all__ = ["BlocksTransform", "ViewsTransform", "hide_blocks", "place_window"]
+__all__ = [
+    "BlocksTransform",
+    "ViewsTransform",
+    "fixed_views",
+    "hide_blocks",
+    "place_window",
+    "view_draws",
+]
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 Item = dict[str, npt.NDArray[Any]]
 
 _WINDOW, _BLOCKS = 31, 32  # streams of a draw's seed
+_FIXED = 0xF1  # stream of the seeds of validation
 _TRIES = 8
 _MIN_BREAST = 0.3  # share of the window
 
@@ -171,3 +180,35 @@ class BlocksTransform:
             "scored": (hidden & breast)[None].astype(np.uint8),
             "weight": np.array(draw.weight, dtype=np.float32),
         }
+
+
+def view_draws(selection: Selection, seed: int, epoch: int, *, breasts: bool = False) -> Draws:
+    """Return every film once, in the order of (seed, epoch).
+
+    Parameters
+    ----------
+    breasts
+        Keep the films of one breast beside one another, so that a batch holds them together; those
+        at a batch's end may still be parted.
+    """
+    order = epoch_order(selection.keys, seed, epoch)
+    if breasts:
+        visit = mix64(seed, epoch, sample_keys(selection.breast.tolist()))
+        order = order[np.argsort(visit[order], kind="stable")]
+    return _draws(selection, order, draw_seed(seed, epoch, np.arange(len(order))))
+
+
+def fixed_views(selection: Selection, most: int) -> Draws:
+    """Return the same draws for every validation: at most `most` films, each with its own seed.
+
+    Which films, and their seeds, depend on their names alone.
+    """
+    order = np.sort(np.argsort(selection.keys, kind="stable")[:most])
+    return _draws(selection, order, mix64(_FIXED, 0, selection.keys[order]))
+
+
+def _draws(
+    selection: Selection, film: npt.NDArray[np.int64], seeds: npt.NDArray[np.uint64]
+) -> Draws:
+    nothing = np.full(len(film), -1, dtype=np.int64)
+    return Draws(selection, film.astype(np.int64), nothing, nothing.astype(np.int8), seeds)

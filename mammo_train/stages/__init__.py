@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
@@ -13,29 +14,37 @@ if TYPE_CHECKING:
     from mammo_train.config import RunConfig
     from mammo_train.runtime import Batch
     from mammo_train.stages.classify import ClassifyStage
+    from mammo_train.stages.pretrain_autoencoder import AutoencoderStage
     from mammo_train.stages.pretrain_classifier import ClassifierStage
+    from mammo_train.stages.pretrain_encoder import EncoderStage
     from mammo_train.stages.segment import SegmentStage
     from schemas.corpus import Corpus
+
+    AnyStage: TypeAlias = (
+        EncoderStage | AutoencoderStage | SegmentStage | ClassifierStage | ClassifyStage
+    )
 
 __all__ = [
     "KEEP_BYTES",
     "STAGES",
+    "open_autoencoder",
     "open_classifier",
     "open_classify",
+    "open_encoder",
     "open_segment",
     "open_stage",
     "repeat_real",
 ]
 
-STAGES = ("segment", "pretrain-classifier", "classify")
+STAGES = (
+    "pretrain-encoder", "pretrain-autoencoder", "segment", "pretrain-classifier", "classify",
+)  # fmt: skip
 
 KEEP_BYTES = 1 << 30
 """Decoded pictures that a run without loader processes keeps: a small corpus is decoded once."""
 
 
-def open_stage(
-    name: str, corpus: Corpus, config: RunConfig, *, workers: int
-) -> SegmentStage | ClassifierStage | ClassifyStage:
+def open_stage(name: str, corpus: Corpus, config: RunConfig, *, workers: int) -> AnyStage:
     """Select a stage's data from a corpus version and make the stage.
 
     Raises
@@ -43,11 +52,36 @@ def open_stage(
     UsageError
         The selection is empty, or has nothing to validate on.
     """
-    if name == "segment":
-        return open_segment(corpus, config, workers=workers)
-    if name == "classify":
-        return open_classify(corpus, config, workers=workers)
-    return open_classifier(corpus, config, workers=workers)
+    openers: dict[str, Callable[..., AnyStage]] = {
+        "pretrain-encoder": open_encoder,
+        "pretrain-autoencoder": open_autoencoder,
+        "segment": open_segment,
+        "pretrain-classifier": open_classifier,
+        "classify": open_classify,
+    }
+    return openers[name](corpus, config, workers=workers)
+
+
+def open_encoder(corpus: Corpus, config: RunConfig, *, workers: int) -> EncoderStage:
+    """Make the stage ``pretrain-encoder``; see `open_stage`."""
+    from mammo_train.data.selection import build_selections
+    from mammo_train.data.sides import Rules
+    from mammo_train.stages.pretrain_encoder import EncoderStage
+
+    chosen = build_selections(corpus, "pretrain-encoder", config.where, rules=Rules.of(config))
+    part, network = config.pretrain_encoder, config.segment
+    return EncoderStage(part, network, config.seed, chosen, corpus.store, workers)
+
+
+def open_autoencoder(corpus: Corpus, config: RunConfig, *, workers: int) -> AutoencoderStage:
+    """Make the stage ``pretrain-autoencoder``; see `open_stage`."""
+    from mammo_train.data.selection import build_selections
+    from mammo_train.data.sides import Rules
+    from mammo_train.stages.pretrain_autoencoder import AutoencoderStage
+
+    chosen = build_selections(corpus, "pretrain-autoencoder", config.where, rules=Rules.of(config))
+    part, network = config.pretrain_autoencoder, config.segment
+    return AutoencoderStage(part, network, config.seed, chosen, corpus.store, workers)
 
 
 def open_segment(corpus: Corpus, config: RunConfig, *, workers: int) -> SegmentStage:

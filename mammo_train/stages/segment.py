@@ -1,8 +1,10 @@
 """``segment``: a U-Net learns where lesions are, on completely annotated films.
 
 Batch: one canvas a draw (`SegmentTransform`), lesion or not, 255 ignored. Model: `UNet`, one
-logit. Loss: soft overlap of the batch plus cross-entropy. Metric: mean Dice of the lesion films
-of the validation split, whole films, at the threshold that is best there.
+logit; its first weights are those of ``pretrain-autoencoder`` but for the head, or the encoder of
+``pretrain-encoder``, where one is finished. Loss: soft overlap of the batch plus cross-entropy.
+Metric: mean Dice of the lesion films of the validation split, whole films, at the threshold that
+is best there.
 
 Cost, one thread of an AVX512-BF16 CPU: base 32 takes about 0.23 s a canvas of 256 x 256 pixels
 forward and backward, base 16 about half; a canvas's cost grows with its area.
@@ -10,8 +12,9 @@ forward and backward, base 16 about half; a canvas's cost grows with its area.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,6 +34,7 @@ from mammo_train.losses import segmentation_loss
 from mammo_train.models.unet import UNet
 from mammo_train.runtime import Batch, Runtime
 from mammo_train.stages.base import DrawnStage
+from mammo_train.stages.initial import SCRATCH, Initial, find_initial
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -127,6 +131,7 @@ class SegmentStage(DrawnStage[SegmentConfig]):
     """See the module."""
 
     name = "segment"
+    initial: Initial = SCRATCH
     metric = "dice"
     metrics = ("dice", "dice_overall", "threshold", "false_regions")
 
@@ -140,9 +145,21 @@ class SegmentStage(DrawnStage[SegmentConfig]):
             )
         super().__init__(config, seed, selections, store, workers)
 
+    def start(self, work: Path, device: Callable[[], Runtime]) -> None:
+        """Find the first weights."""
+        self.initial = find_initial(self.config.initial, work, self.name)
+
+    def notes(self) -> Sequence[str]:
+        """Say what it begins from."""
+        return (self.initial.sentence(self.name),)
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        """Name the first weights as well."""
+        return {**super().fingerprint(), "initial_weights": self.initial.word}
+
     def build(self) -> nn.Module:
-        """Build the U-Net."""
-        return build_unet(self.config)
+        """Build the U-Net with its first weights."""
+        return self.initial.load(build_unet(self.config))
 
     def example(self) -> Tensor:
         """Give noise in the shape of a batch."""
@@ -164,17 +181,21 @@ class SegmentStage(DrawnStage[SegmentConfig]):
         """Give the canvas and its target, changed by the draw's seed."""
         config = self.config
         return SegmentTransform(
-            config.tile_height, config.tile_width, config.mm_per_pixel, FILM_AUGMENTATION
+            config.tile_height,
+            config.tile_width,
+            config.mm_per_pixel,
+            self.augmentation(FILM_AUGMENTATION),
         )
 
     def loss(self, model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
         """Give overlap loss plus cross-entropy of lesion against the rest."""
         with runtime.autocast():
             logits = model(batch["image"])
+        target, weight = runtime.gather(batch["target"]), runtime.gather(batch["weight"])
         return segmentation_loss(
-            logits,
-            batch["target"],
-            batch["weight"],
+            runtime.gather(logits),
+            target,
+            weight,
             region=self.config.region_loss,
             region_weight=self.config.region_weight,
             pixel_weight=self.config.pixel_weight,
