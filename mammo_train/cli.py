@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mammo_train.engine import Finished
+    from mammo_train.mirror import Mirror
+    from mammo_train.runtime import Runtime
     from schemas.corpus import Corpus
 
     Every: TypeAlias = BaseModel
@@ -80,6 +83,22 @@ class Place:
     workers: Annotated[
         int | None, Parameter(help="loader processes; 0 reads in this one; default: one a core")
     ] = None
+    mirror: Annotated[
+        str | None,
+        Parameter(help="gs:// prefix or folder that keeps a copy of the run directory"),
+    ] = None
+
+    def runtime(self) -> Runtime:
+        """Open the device."""
+        from mammo_train.runtime import open_runtime
+
+        return open_runtime(self.device, self.precision, cache=self.work / "xla-cache")
+
+    def copy(self) -> Mirror | None:
+        """Open the copy of the run directory, if one is kept."""
+        from mammo_train.mirror import Mirror
+
+        return Mirror(self.mirror, self.work) if self.mirror else None
 
 
 @Parameter(name="*")
@@ -202,11 +221,14 @@ def evaluate(
 
     from mammo_train.evaluation.report import evaluate as measure
     from mammo_train.evaluation.tables import group_table, metrics_table
-    from mammo_train.runtime import open_runtime
 
+    runtime, mirror = place.runtime(), place.copy()
+    if runtime.world > 1 and not runtime.lockstep:
+        raise UsageError("evaluate runs in one process: start it without torchrun")
+    if mirror:
+        mirror.pull()
     config = load_config(place.work / "config.yaml")
     corpus = _corpus(place)
-    runtime = open_runtime(place.device, place.precision)
     folder = output or place.work / "report"
     found = measure(
         corpus,
@@ -231,43 +253,66 @@ def _train(
 ) -> int:
     from rich.console import Console
 
-    from mammo_train.engine import finished, train
+    from mammo_train.engine import fingerprint, finished, train
     from mammo_train.licences import describe, known_licences, licences_of, merged
-    from mammo_train.runtime import open_runtime
     from mammo_train.stages import STAGES, open_stage
     from mammo_train.stages.initial import refuse_late_feeders
 
-    console = Console(highlight=False)
-    config = _config(place.work, choice or Choice(), overrides)
+    # One of several processes speaks, writes, and reads the run directory for all.
+    team, mirror = place.runtime(), place.copy()
+    console = Console(highlight=False, quiet=not team.first)
+    if mirror:
+        team.in_turn(mirror.pull)
+    config = team.share(lambda: _config(place.work, choice or Choice(), overrides))
     corpus = _corpus(place)
     workers = _workers(place, corpus, config)
-    refuse_late_feeders(names, place.work)
+    team.share(lambda: refuse_late_feeders(names, place.work))
     # All before the first step: what the last stage lacks should not be said an hour later.
     stages = [open_stage(name, corpus, config, workers=workers) for name in names]
-    learnt = known_licences(place.work / "config.yaml") | {
+    learnt = team.share(lambda: known_licences(place.work / "config.yaml")) | {
         name: licences_of(corpus, stage.selections.train.ids)
         for name, stage in zip(names, stages, strict=True)
     }
     licences = {**merged(learnt.values()), "stages": learnt}
-    told = save_config(config, place.work / "config.yaml", licences)
+    told = team.share(lambda: save_config(config, place.work / "config.yaml", licences))
     console.print(told.rstrip(), markup=False)
     console.print(f"corpus {corpus.root}/{corpus.version}")
     console.print(describe(licences), markup=False)
     ended = []
     for name, stage in zip(names, stages, strict=True):
         folder = place.work / "stages" / name
-        stage.start(place.work, lambda: open_runtime(place.device, place.precision))
-        done = finished(stage, folder)
+        team.in_turn(partial(_start, stage, place, mirror))
+        if team.agree(team.share(partial(fingerprint, stage)) != fingerprint(stage)):
+            raise UsageError(
+                f"{name}: not all processes find the same films and weights in {place.work}: "
+                f"put it on a disk that all see, or give --mirror"
+            )
+        done = team.share(partial(finished, stage, folder))
         if done is None:
             _describe(console, stage)
-            runtime = open_runtime(place.device, place.precision)
+            runtime = place.runtime()
             before = [learnt[one] for one in STAGES[: STAGES.index(name) + 1] if one in learnt]
-            done = train(stage, runtime, folder, say=console.print, licences=merged(before))
+            done = train(
+                stage,
+                runtime,
+                folder,
+                say=console.print,
+                licences=merged(before),
+                saved=mirror.try_push if mirror else lambda: None,
+            )
         else:
             console.print(f"{name}: finished before, skipped")
         ended.append((name, done))
+    if mirror and team.first:
+        mirror.push()
     _where_things_are(console, place, ended)
     return 0
+
+
+def _start(stage: Any, place: Place, mirror: Mirror | None) -> None:
+    if mirror:
+        mirror.pull()
+    stage.start(place.work, place.runtime)
 
 
 def _named_stages(words: str | None) -> tuple[str, ...]:

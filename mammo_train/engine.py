@@ -196,10 +196,7 @@ def train(
             if at.epoch % settings.validate_every == 0 or at.epoch == settings.epochs:
                 at = _validate(stage, runtime, judged, tracker, keep, at)
             keep(at)
-    done = runtime.share(lambda: _finish(stage, folder, at))
-    if runtime.first:
-        saved()
-    return done
+    return runtime.share(lambda: _finish(stage, folder, at, saved))
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +396,7 @@ def finished(stage: Stage, folder: Path) -> Finished | None:
     return Finished(folder, found["steps"], found["metric"], found["best"])
 
 
-def _finish(stage: Stage, folder: Path, at: Position) -> Finished:
+def _finish(stage: Stage, folder: Path, at: Position, saved: Callable[[], None]) -> Finished:
     if at.best is None:
         raise MammoError(
             f"{stage.name}: {stage.metric} was never a number; is the val split empty?"
@@ -413,6 +410,7 @@ def _finish(stage: Stage, folder: Path, at: Position) -> Finished:
     temporary = folder / "done.tmp"
     temporary.write_text(json.dumps(values, indent=1, sort_keys=True))
     temporary.replace(folder / "done.json")
+    saved()
     return Finished(folder, at.step, stage.metric, at.best)
 
 

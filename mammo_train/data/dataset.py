@@ -146,11 +146,15 @@ def _start_worker(environment: dict[str, str], worker: int) -> None:
 
 
 def default_workers(store: Store) -> int:
-    """Return how many workers feed this machine: one a core, two where reads wait for a network."""
+    """Return how many workers feed this process: one a core, two where reads wait for a network.
+
+    Processes that torchrun started on one machine share its cores.
+    """
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    return 2 * cores if is_remote(store) else cores
+    mine = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))  # torchrun's word
+    return 2 * mine if is_remote(store) else mine
 
 
 class Loader:
