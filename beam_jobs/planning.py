@@ -6,10 +6,12 @@ sorted, and its identity is that of its tasks, rejects and absents.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from operator import attrgetter
@@ -95,6 +97,19 @@ def is_private(info: ReleaseInfo, settings: Settings) -> bool:
     return settings.pseudonym_key is not None or not info.licence.redistributable
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Pause the search for cycles: a plan has none, and it walks half a million films each time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_uncollected()
 def make_plan(
     settings: Settings, index: Callable[[Release, Source, Settings], HeaderIndex]
 ) -> Plan:
@@ -273,6 +288,7 @@ def _planned(film: Film, side: tuple[Split, SplitOrigin], secret: bytes | None) 
 # ---- on disk
 
 
+@_uncollected()
 def write_plan(plan: Plan, store: Store) -> None:
     """Publish a plan under its id; one that is there already is the same."""
     store.create(f"{plan.folder}/tasks.parquet", _tasks_parquet(plan.tasks))

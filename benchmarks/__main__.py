@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-NAMES = ("speed", "memory", "kill", "learning", "audit", "planning")
+NAMES = ("speed", "memory", "kill", "learning", "audit", "planning", "planning_embed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,9 +13,10 @@ __all__ = ["Measured", "measured"]
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall time and peak resident memory of the process itself."""
+    """Wall time, processor time and peak resident memory of the process itself."""
 
     seconds: float
+    busy_s: float
     peak_mib: int
 
 
@@ -27,4 +28,5 @@ def measured(command: Sequence[str]) -> Measured:
         job.returncode = os.waitstatus_to_exitcode(status)
     if job.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {job.returncode}")
-    return Measured(time.monotonic() - began, used.ru_maxrss >> 10)
+    busy = used.ru_utime + used.ru_stime
+    return Measured(time.monotonic() - began, busy, used.ru_maxrss >> 10)
