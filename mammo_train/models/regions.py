@@ -7,7 +7,7 @@ regions' features, weighed by a second head (Ilse, Tomczak, Welling 2018, arXiv:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -33,9 +33,12 @@ class RegionClassifier(nn.Module):
     film_head
         Whether two more numbers a region follow, value and attention of the film's head: then the
         result is (N, R, 5).
+    fixed_norm
+        Whether BatchNorm keeps the statistics that it came with also in training. The regions of a
+        few films are a small and uneven batch; their statistics are not those of inference.
     """
 
-    def __init__(self, patches: nn.Module, *, film_head: bool) -> None:
+    def __init__(self, patches: nn.Module, *, film_head: bool, fixed_norm: bool = False) -> None:
         super().__init__()
         classes = patches.fc
         if not isinstance(classes, nn.Linear):
@@ -43,6 +46,15 @@ class RegionClassifier(nn.Module):
         patches.fc = nn.Identity()
         self.patches, self.classes = patches, classes
         self.film = nn.Linear(classes.in_features, 2) if film_head else None
+        self._fixed_norm = fixed_norm
+
+    def train(self, mode: bool = True) -> Self:
+        """Enter training or evaluation."""
+        super().train(mode)
+        for module in self.modules() if self._fixed_norm else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
 
     def forward(self, image: Tensor) -> Tensor:
         """Classify every patch of every film."""

@@ -223,15 +223,16 @@ class ClassifierStage(DrawnStage[PretrainClassifierConfig]):
 
     def transform(self) -> PatchTransform:
         """Give the patch and its class, changed by the draw's seed."""
-        config = self.config
-        return PatchTransform(config.patch_mm, config.patch_px, augmentation=PATCH_AUGMENTATION)
+        change = self.augmentation(PATCH_AUGMENTATION)
+        return PatchTransform(self.config.patch_mm, self.config.patch_px, augmentation=change)
 
     def loss(self, model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
         """Give the cross-entropy over background, benign and malignant."""
         with runtime.autocast():
             logits = model(batch["image"])
         smoothing = self.config.label_smoothing
-        return patch_loss(logits, batch["target"], batch["weight"], label_smoothing=smoothing)
+        target, weight = runtime.gather(batch["target"]), runtime.gather(batch["weight"])
+        return patch_loss(runtime.gather(logits), target, weight, label_smoothing=smoothing)
 
     def validate(self, model: nn.Module, runtime: Runtime) -> Mapping[str, float]:
         """Measure fixed validation patches."""

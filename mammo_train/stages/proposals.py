@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["UNKNOWN", "Unet", "clear_regions", "film_regions", "unet_digest"]
 
 UNKNOWN = -1
+RIM_MM = 8.0  # a peak lies no nearer to the skin, where half of a patch would be air
 
 
 def _folder(work: Path) -> Path:
@@ -139,7 +140,8 @@ def _region(film: FilmPrediction, region: Region, label: int) -> FilmRegion:
 
 
 def _peak(film: FilmPrediction, selection: Selection) -> FilmRegion:
-    tissue = np.where(film.image > 0, film.probability, -1.0)
+    inside = _deep(film.image > 0, RIM_MM / (selection.mm[film.row] / film.scale[0]))
+    tissue = np.where(inside, film.probability, -1.0)
     row, column = np.unravel_index(int(np.argmax(tissue)), tissue.shape)
     x, y = grid_to_standard((column + 0.5, row + 0.5), film.scale).tolist()
     score = float(film.probability[row, column])
@@ -149,6 +151,15 @@ def _peak(film: FilmPrediction, selection: Selection) -> FilmRegion:
         box = np.array([x, y, x, y]) + np.array([-1, -1, 1, 1])
         label = selection.lesions.class_at(film.row, box)
     return FilmRegion(round(x, 2), round(y, 2), round(score, 5), label)
+
+
+def _deep(tissue: NDArray[np.bool_], rim: float) -> NDArray[np.bool_]:
+    """Take a rim of so many pixels off the tissue, but not at the film's edges."""
+    from scipy import ndimage
+
+    steps = max(1, round(rim))
+    deep = np.asarray(ndimage.binary_erosion(tissue, iterations=steps, border_value=1))
+    return deep if deep.any() else tissue
 
 
 def clear_regions(
