@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["FORMAT_VERSION", "ORDER_OF_HASH", "PIPELINE_VERSION"]
 
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Raised by hand whenever the same film and spec would give other bytes.
 
 It is part of every task id. `tests/pixels/test_golden_bytes.py` fails when bytes change and this

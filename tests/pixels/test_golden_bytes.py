@@ -16,7 +16,7 @@ from schemas.version import PIPELINE_VERSION
 from schemas.vocabulary import Annotation, GeometryKind, Laterality, Pathology
 from tests.pixels.helpers import dicom, grey_film, png, release, sample
 
-GOLDEN_VERSION = 1
+GOLDEN_VERSION = 2
 GOLDEN = {
     "pgm_with_circle": ("c17dba590b61ec26", "0e4c7e9d01ec710d", "5f207dcbe01675c0"),
     "monochrome1_with_window": ("a79bbfbf55891f85", "e3b0c44298fc1c14", "fdcdf2770d67d84e"),
