@@ -21,6 +21,7 @@ from schemas.errors import UsageError
 __all__ = [
     "FREE",
     "PRESETS",
+    "ClassifyConfig",
     "PretrainAutoencoderConfig",
     "PretrainClassifierConfig",
     "PretrainEncoderConfig",
@@ -175,9 +176,51 @@ class PretrainClassifierConfig(StageConfig):
         default=0.34, gt=0, lt=1, description="share of background among the drawn patches"
     )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing")
+    depth: Literal[18, 50] = Field(default=18, description="layers of the ResNet")
     weights: Path | None = Field(
         default=None,
-        description="state dict in torchvision's ResNet-18 layout (.safetensors or .pth)",
+        description="state dict in torchvision's layout of that ResNet (.safetensors or .pth)",
+    )
+    hard_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of background drawn where the finished U-Net raises a false alarm",
+    )
+    hard_threshold: float = Field(
+        default=0.1, gt=0, lt=1, description="probability of the U-Net that is an alarm"
+    )
+    hard_per_film: int = Field(default=4, ge=1, description="false alarms of a film that are kept")
+
+
+class ClassifyConfig(StageConfig):
+    """The ResNet on the regions that the U-Net proposes, and the film they make up.
+
+    Patches are those of ``pretrain-classifier``: its depth, millimetres and pixels.
+    """
+
+    learning_rate: float = Field(default=1e-4, gt=0, description="peak learning rate of AdamW")
+    batch_size: int = Field(default=8, ge=1, description="films of one step, over all devices")
+    regions_per_film: int = Field(default=8, ge=1, description="best regions of a film that count")
+    proposal_threshold: float = Field(
+        default=0.3,
+        gt=0,
+        lt=1,
+        description="probability of a region, or the U-Net's own threshold where that is lower",
+    )
+    films_per_epoch: int = Field(
+        default=0, ge=0, description="films of an epoch; 0 is as many as there are"
+    )
+    malignant_share: float = Field(
+        default=0.4, gt=0, lt=1, description="share of malignant films among the draws"
+    )
+    film_score: Literal["noisy-or", "max", "attention"] = Field(
+        default="noisy-or", description="how a film's regions make its score"
+    )
+    region_weight: float = Field(default=1.0, ge=0, description="weight of the regions' loss")
+    film_weight: float = Field(default=0.5, ge=0, description="weight of the films' loss")
+    initial: Literal["auto", "none"] = Field(
+        default="auto", description="begin from pretrain-classifier where it is finished, or not"
     )
 
 
@@ -211,6 +254,7 @@ class RunConfig(_Frozen):
     pretrain_autoencoder: PretrainAutoencoderConfig = PretrainAutoencoderConfig()
     segment: SegmentConfig = SegmentConfig()
     pretrain_classifier: PretrainClassifierConfig = PretrainClassifierConfig()
+    classify: ClassifyConfig = ClassifyConfig()
 
     @model_validator(mode="after")
     def _sides_make_sense(self) -> RunConfig:
