@@ -17,7 +17,7 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Mean negative log likelihood of labels (N,) 0 or 1 under sigmoid(logits); NaN of nothing."""
+    """Mean negative log likelihood of labels (N,) in [0, 1] under sigmoid(logits); NaN of none."""
     values, truth = np.asarray(logits, np.float64), np.asarray(labels, np.float64)
     if not len(values):
         return float("nan")
@@ -27,17 +27,21 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> float:
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """Give the temperature T with the least cross-entropy of sigmoid(logits / T).
 
-    It lies between 0.05 and 20: films that are told apart without error would ask for 0, and a
-    handful of films is no ground for certainty. With one class only it is 1.
+    Labels are drawn in by one film of the other kind in each class: (n + 1) / (n + 2) and
+    1 / (m + 2) (Platt 1999, "Probabilistic outputs for support vector machines"). A handful of
+    films that are told apart without error would otherwise ask for certainty. T lies between 0.05
+    and 20; with one class only it is 1.
     """
     from scipy.optimize import minimize_scalar
 
     values, truth = np.asarray(logits, np.float64), np.asarray(labels, bool)
-    if not len(values) or truth.all() or not truth.any():
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if not positives or not negatives:
         return 1.0
+    target = np.where(truth, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     # The loss is convex in 1 / T, so the one minimum on the logarithm's scale is the best.
     found = minimize_scalar(
-        lambda log_t: cross_entropy(values / math.exp(log_t), truth),
+        lambda log_t: cross_entropy(values / math.exp(log_t), target),
         bounds=(math.log(LOWEST), math.log(HIGHEST)),
         method="bounded",
         options={"xatol": 1e-6},

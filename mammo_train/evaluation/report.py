@@ -21,19 +21,19 @@ from mammo_train.data.selection import MALIGNANT, Selection, Selections, build_s
 from mammo_train.data.sides import Rules
 from mammo_train.evaluation.charts import draw_froc, draw_roc
 from mammo_train.evaluation.classification import Classified, classify
+from mammo_train.evaluation.films import EndToEnd
 from mammo_train.evaluation.outcomes import FilmScore, film_figures
 from mammo_train.evaluation.pictures import draw_samples, films_to_show
 from mammo_train.evaluation.segmentation import Segmented, segment_figures, segment_films
-from mammo_train.evaluation.tables import metrics_table
 from mammo_train.runtime import Runtime
-from mammo_train.stages import open_classifier, open_segment
+from mammo_train.stages import open_classifier, open_classify, open_segment
 from schemas.errors import MammoError
 from schemas.vocabulary import Annotation
 
 if TYPE_CHECKING:
     from schemas.corpus import Corpus
 
-__all__ = ["evaluate", "metrics_table"]
+__all__ = ["evaluate"]
 
 
 def evaluate(
@@ -54,7 +54,7 @@ def evaluate(
     ----------
     work
         A run directory whose ``segment`` stage has a checkpoint; ``pretrain-classifier`` is
-        measured where it has one.
+        measured where it has one. Films are scored by ``classify`` where it is finished.
     pictures
         How many films ``samples.png`` shows; 0 draws none.
 
@@ -78,11 +78,16 @@ def evaluate(
     model = runtime.place(model)
     threshold = float(at.metrics["threshold"])
     chosen = films_to_show(selection, pictures)
-    seen = segment_films(stage, model, runtime, selection, threshold, chosen)
+    films = None
+    if (work / "stages" / "classify" / "done.json").is_file():
+        last = open_classify(corpus, config, workers=workers)
+        films = EndToEnd(last, work, selection, threshold=threshold, min_area=stage.min_area)
+    look = [films.look] if films else []
+    seen = segment_films(stage, model, runtime, selection, threshold, chosen, *look)
     said = None
     if (work / "stages" / "pretrain-classifier" / "checkpoints").is_dir():
         said = _classified(corpus, config, runtime, work, selection, seen.proposals, workers)
-    score = _film_score(seen, selection, said)
+    score, figures = films.score(runtime) if films else (_film_score(seen, selection, said), None)
     found: dict[str, Any] = {
         "corpus": corpus.version,
         "split": selection.split,
@@ -98,6 +103,8 @@ def evaluate(
     }
     if said is not None:
         found["classifier"] = said.figures
+    if figures is not None:
+        found["classify"] = figures
     output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, sort_keys=True, allow_nan=False)
     (output / "metrics.json").write_text(text + "\n", encoding="utf-8")

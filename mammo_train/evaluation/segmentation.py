@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -104,6 +104,7 @@ def segment_films(
     selection: Selection,
     threshold: float,
     chosen: Sequence[int],
+    look: Callable[[FilmPrediction], None] = lambda film: None,
 ) -> Segmented:
     """Run every film of a selection through the U-Net and compare it with what is drawn on it.
 
@@ -113,12 +114,15 @@ def segment_films(
         From the validation split; regions are proposed at it or at 0.5, whichever is lower.
     chosen
         Rows whose maps are kept for pictures.
+    look
+        Gets each film as well.
     """
     seen = Segmented(DiceSweep(), [], [], [], [], [], np.zeros(len(selection)), [], {})
     low = min(PROPOSAL_THRESHOLD, threshold)
     films = predict_films(model, runtime, stage.config, selection, stage.store, stage.workers)
     for film in films:
         row = film.row
+        look(film)
         seen.peak[row] = film.probability.max()
         result, regions, lesions, hits = findings(
             film.probability,
