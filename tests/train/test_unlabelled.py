@@ -31,7 +31,7 @@ from mammo_train.stages import open_autoencoder, open_encoder
 from mammo_train.stages.pretrain_encoder import nearest_is_partner, probe
 from mammo_train.tracking import read_metrics
 from schemas.errors import UsageError
-from tests.train.corpus import Mark, TinyFilm, sample_of, tiny_films, with_row, write_corpus
+from tests.train.corpus import TinyFilm, sample_of, tiny_films, with_row, write_corpus
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("pretrain-encoder", "pretrain-autoencoder")
@@ -365,12 +365,20 @@ def test_a_val_split_of_one_film_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_both_learn_within_seconds(tmp_path: Path) -> None:
-    films = [
-        replace(film, marks=(*film.marks, Mark("benign", 40, 30, 6))) for film in tiny_films(10)
-    ]
-    write_corpus(str(tmp_path / "corpus"), films)
-    assert train(",".join(STAGES), str(tmp_path / "corpus"), tmp_path / "work", epochs=12) == 0
+    write_corpus(str(tmp_path / "corpus"), tiny_films(10))  # 12 films to learn from: 23 others
+    place = ["--data", str(tmp_path / "corpus"), "--work", str(tmp_path), "--workers", "0"]
+    words = ["--preset", "smoke", "--precision", "fp32", "--segment.base-channels", "8",
+             "--segment.levels", "4", "--segment.norm", "group"]  # fmt: skip
     for stage in STAGES:
-        found = [float(loss) for _, loss in losses(tmp_path / "work", stage)]
-        first, last = np.mean(found[:3]), np.mean(found[-9:])
-        assert last < 0.9 * first, stage
+        for option, value in {
+            "epochs": 40, "validate-every": 40, "batch-size": 12, "tile-height": 48,
+            "tile-width": 48, "learning-rate": 3e-3,
+        }.items():  # fmt: skip
+            words += [f"--{stage}.{option}", str(value)]
+    words += ["--pretrain-encoder.temperature", "0.1"]
+    assert main(["run", "--stages", ",".join(STAGES), *place, *words]) == 0
+    found = {stage: [float(loss) for _, loss in losses(tmp_path, stage)] for stage in STAGES}
+    chance = np.log(23)
+    assert np.mean(found["pretrain-encoder"][-8:]) < 0.92 * chance
+    rebuilt = found["pretrain-autoencoder"]
+    assert np.mean(rebuilt[-8:]) < 0.75 * np.mean(rebuilt[:4])
