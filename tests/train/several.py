@@ -1,7 +1,7 @@
 """Trains the tiny stage as a program, for tests of several devices or processes.
 
-``python -m tests.train.several FOLDER DEVICE OPTIONS``, options as JSON; prints as its last line
-what it saw, in the first process.
+``python -m tests.train.several DEVICE RUNS``: RUNS is a JSON list of options, each with a
+``folder``. The first process prints as its last line what it saw of each run.
 """
 
 from __future__ import annotations
@@ -14,65 +14,59 @@ from typing import Any
 
 import torch
 
+import mammo_train.tracking as tracking
 from mammo_train.engine import train
-from mammo_train.runtime import Batch, Runtime, open_runtime
-from mammo_train.tracking import read_metrics
+from mammo_train.errors import Stopped
+from mammo_train.runtime import open_runtime
 from tests.train.tiny import TinyStage
 
+Batch = dict[str, torch.Tensor]
 
-class Padded(TinyStage):
-    """The last `padded` films of each batch are its first ones again, with weight 0."""
+
+class Numbered(TinyStage):
+    """Remembers the rows that it gave; the last of each batch may be padding.
+
+    The `padded` last films of a batch are its first ones again, with weight 0.
+    """
 
     def __init__(self, *, padded: int = 0, **options: Any) -> None:
         super().__init__(**options)
-        self.padded = padded
+        self.padded, self.rows = padded, []  # type: ignore[var-annotated]
 
-    def batches(
-        self, epoch: int, start: int, part: tuple[int, int] = (0, 1)
-    ) -> Iterator[dict[str, torch.Tensor]]:
-        for batch in super().batches(epoch, start):
-            real = len(batch["weight"]) - self.padded
-            batch["image"] = batch["image"][torch.arange(len(batch["weight"])) % real]
+    def batches(self, epoch: int, start: int, part: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
+        for index, batch in enumerate(super().batches(epoch, start), start):
+            rows = torch.arange(len(batch["weight"]))
+            real = len(rows) - self.padded
+            batch["image"] = batch["image"][rows % real]
             batch["weight"][real:] = 0
-            yield {name: value[part[0] :: part[1]] for name, value in batch.items()}
-
-
-def gradients(options: dict[str, Any], runtime: Runtime) -> list[float]:
-    """Give the gradient of the first batch, one number after another."""
-    from mammo_train.engine import _backward
-
-    stage = Padded(**options)
-    torch.manual_seed(stage.seed)
-    model = runtime.prepare(stage.build(), stage.example()).train()
-    first: Batch = next(iter(stage.batches(0, 0, (runtime.rank, runtime.world))))
-    _backward(stage, runtime, model, first)
-    runtime.end_step()
-    found = [runtime.host(p.grad).reshape(-1) for p in model.parameters() if p.grad is not None]
-    return [float(value) for value in torch.cat(found)]
+            mine = {name: value[part[0] :: part[1]] for name, value in batch.items()}
+            # Given is trained: the loop asks for no batch before it is done with the last.
+            self.rows.append([100 * epoch + 10 * index + int(r) for r in rows[part[0] :: part[1]]])
+            yield mine
 
 
 def main() -> int:
-    """Train and print losses, validations, the first gradient and what xla counted."""
+    """Train each run and print its rows, and for xla the counters at each reading of losses."""
     torch.set_num_threads(1)
-    folder, device, options = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-    runtime = open_runtime(device, "fp32")  # type: ignore[arg-type]
-    seen: dict[str, Any] = {"devices": runtime.devices, "world": runtime.world}
-    if options.pop("gradients", False):
-        seen["gradients"] = gradients(options, runtime)
-    counts: dict[int, Any] = {}
+    device, told, counts = sys.argv[1], [], {}  # type: ignore[var-annotated]
     if device == "xla":
         _count(counts)
-    train(Padded(**options), runtime, folder, bar=False)
+    for options in json.loads(sys.argv[2]):
+        counts.clear()
+        runtime = open_runtime(device, "fp32")  # type: ignore[arg-type]
+        folder, stage = Path(options.pop("folder")), Numbered(**options)
+        try:
+            train(stage, runtime, folder, bar=False)
+        except Stopped as stopped:
+            print(stopped)
+        seen = {"devices": runtime.devices, "world": runtime.world, "counts": dict(counts)}
+        told.append({**seen, "rows": stage.rows})
     if runtime.first:
-        rows = read_metrics(folder / "metrics.csv")
-        seen["losses"] = [float(row["loss"]) for row in rows if row["kind"] == "train"]
-        seen["val"] = [float(row["dice"]) for row in rows if row["kind"] == "val"]
-        print(json.dumps({**seen, "counts": counts}))
+        print(json.dumps(told))
     return 0
 
 
 def _count(counts: dict[int, Any]) -> None:
-    import mammo_train.tracking as tracking
     from mammo_train.runtime.xla import counters
 
     plain = tracking.Tracker.train
