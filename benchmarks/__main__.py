@@ -10,14 +10,14 @@ import sys
 import time
 from collections.abc import Sequence
 
-NAMES = ("speed", "memory", "kill", "learning", "audit", "planning", "planning_embed")
+NAMES = ("speed", "memory", "kill", "learning", "audit", "planning", "planning_embed", "real_mias")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables; 1 where a bound was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
-    names = parser.parse_args(arguments).names or list(NAMES)
+    names = [name.replace("-", "_") for name in parser.parse_args(arguments).names] or list(NAMES)
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; choose from {', '.join(NAMES)}")

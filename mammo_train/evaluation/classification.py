@@ -37,11 +37,14 @@ class Classified:
         The regions, and (N, 3) background, benign, malignant of each.
     figures
         For ``metrics.json``.
+    parts
+        Scores at true and at proposed places, each with the selection it points into.
     """
 
     proposals: Sequence[Proposal]
     probability: NDArray[np.float64]
     figures: dict[str, Any]
+    parts: Sequence[tuple[str, PatchScores, Selection]]
 
 
 def classify(
@@ -73,7 +76,8 @@ def classify(
         "true_patches": patch_figures(true_scores, films),
         "proposed_regions": patch_figures(counted, selection),
     }
-    return Classified(proposals, scores.probability, figures)
+    parts = [("true", true_scores, films), ("proposed", scores, selection)]
+    return Classified(proposals, scores.probability, figures, parts)
 
 
 def _size(stage: ClassifierStage) -> int:

@@ -24,6 +24,7 @@ from mammo_train.evaluation.classification import Classified, classify
 from mammo_train.evaluation.films import EndToEnd
 from mammo_train.evaluation.outcomes import FilmScore, film_figures
 from mammo_train.evaluation.pictures import draw_samples, films_to_show
+from mammo_train.evaluation.rows import write_films, write_patches
 from mammo_train.evaluation.segmentation import Segmented, segment_figures, segment_films
 from mammo_train.runtime import Runtime
 from mammo_train.stages import open_classifier, open_classify, open_segment
@@ -46,9 +47,10 @@ def evaluate(
     output: Path,
     pictures: int = 8,
 ) -> dict[str, Any]:
-    """Measure the stages that `work` holds; write ``metrics.json`` and pictures.
+    """Measure the stages that `work` holds; write ``metrics.json``, rows and pictures.
 
-    ``froc.png`` and ``roc.png`` show the curves, ``samples.png`` films.
+    ``froc.png`` and ``roc.png`` show the curves, ``samples.png`` films; ``films.csv`` and
+    ``patches.csv`` hold what the figures were computed from.
 
     Parameters
     ----------
@@ -108,6 +110,9 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, sort_keys=True, allow_nan=False)
     (output / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    write_films(output / "films.csv", seen, selection, score)
+    if said is not None:
+        write_patches(output / "patches.csv", said.parts)
     draw_froc(output / "froc.png", seen, selection)
     draw_roc(output / "roc.png", selection, score)
     if chosen:
