@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ def report(once: Once) -> Path:
         command("phantoms", "--output", releases, "--patients", PATIENTS, "--seed", 5, "--clean")
         run(corpus, releases)
         place = ("--data", corpus, "--work", work)
-        train("run", *place, "--preset", "smoke", "--workers", 0, "--precision", "fp32")
+        common = ("--preset", "smoke", "--workers", 0, "--precision", "fp32")
+        began = time.perf_counter()
+        train("run", *place, *common, "--stages", "segment,pretrain-classifier")
+        (out / "seconds").write_text(str(time.perf_counter() - began))
         (out / "said.txt").write_text(train("evaluate", *place, "--output", out / "report"))
 
     return once("learning", learn)

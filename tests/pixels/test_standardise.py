@@ -143,13 +143,13 @@ def test_unknown_spacing_scales_the_breast_to_the_long_side() -> None:
 def test_the_header_is_asked_for_spacing_vendor_and_intent() -> None:
     data = dicom(
         grey_film(*SIZE), PixelSpacing=[0.05, 0.05], ImagerPixelSpacing=[0.06, 0.06],
-        Manufacturer="ACME", ManufacturerModelName="Ray 3",
+        Manufacturer="SIEMENS", ManufacturerModelName="Ray 3",
         PresentationIntentType="FOR PRESENTATION",
     )  # fmt: skip
     row = sample({"film": data}, native_pixel_mm=(0.3, 0.3)).row
     assert row["native_pixel_mm"] == [0.05, 0.05]
     assert row["spacing_source"] == "header"
-    assert (row["manufacturer"], row["model"], row["intent"]) == ("ACME", "Ray 3", "presentation")
+    assert (row["manufacturer"], row["model"], row["intent"]) == ("SIEMENS", "Ray 3", "presentation")
     assert row["native_frames"] == 1
 
 

@@ -227,7 +227,7 @@ def from_corners(top: float, left: float, bottom: float, right: float) -> Geomet
     """Return a box of (ymin, xmin, ymax, xmax), pixels with inclusive maxima, as half-open x, y.
 
     >>> from_corners(1200, 300, 1500, 620).values
-    (300.0, 1200.0, 621.0, 1501.0)
+    (300, 1200, 621, 1501)
     """
     if right < left or bottom < top:
         return None

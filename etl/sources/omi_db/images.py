@@ -79,6 +79,7 @@ class ClientData:
 def read_ahead(release: Release) -> Iterator[ClientData]:
     """Yield the clients in order while the next ones are read: most time is waiting for files."""
     store = release.store  # made once, before there are threads
+    read_json_header(b"{}")  # so is pydicom loaded: threads that load it at once see it by half
     with ThreadPoolExecutor(max_workers=AHEAD) as threads:
         waiting: deque[Future[ClientData]] = deque()
         for client in clients(release):
