@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 import schemas
@@ -18,6 +21,7 @@ from mammo_train.evaluation import charts
 from mammo_train.evaluation.classification import patch_figures
 from mammo_train.evaluation.froc import FreeResponse, froc
 from mammo_train.evaluation.metrics import (
+    DiceSweep,
     auroc,
     average_precision,
     clustered_interval,
@@ -25,7 +29,9 @@ from mammo_train.evaluation.metrics import (
 )
 from mammo_train.evaluation.outcomes import FilmScore, Judged, film_figures
 from mammo_train.evaluation.regions import FilmFindings
-from mammo_train.evaluation.segmentation import segment_figures, segment_films
+from mammo_train.evaluation.rows import write_films, write_patches
+from mammo_train.evaluation.segmentation import Segmented, segment_figures, segment_films
+from mammo_train.evaluation.tables import group_table, metrics_table
 from mammo_train.runtime.cpu import CpuRuntime
 from mammo_train.stages import open_segment
 from mammo_train.stages.pretrain_classifier import PatchScores
@@ -219,3 +225,57 @@ def test_figures_say_what_they_count_and_keep_undrawn_films_out(tmp_path: Path) 
     charts.draw_roc(tmp_path / "roc.png", test, FilmScore("peak", seen.peak))
     assert Image.open(tmp_path / "froc.png").size[0] > 500
     assert Image.open(tmp_path / "roc.png").size[0] > 500
+
+
+def test_rows_hold_what_the_figures_were_computed_from(tmp_path: Path) -> None:
+    test = mixed(tmp_path)
+    films = [FilmFindings("mias:a", "mias", (0.75, -np.inf), (0.5, 0.25), True, False)]
+    seen = Segmented(
+        DiceSweep(), films, [0], [], [], [], np.linspace(0, 1, len(test)), [], {}
+    )  # fmt: skip
+    write_films(tmp_path / "films.csv", seen, test, FilmScore("peak", seen.peak))
+    table = pd.read_csv(tmp_path / "films.csv", keep_default_na=False)
+    assert table["sample_id"].tolist() == test.ids.tolist()
+    assert table["score"].to_numpy() == pytest.approx(seen.peak)
+    assert table["counted"].tolist() == [1] + [0] * (len(test) - 1)
+    assert table["lesion_scores"][0] == "0.75 -inf"
+    assert table["false_scores"][0] == "0.5 0.25"
+    scores = PatchScores()
+    scores.lesion, scores.row = np.array([0, -1]), np.array([int(test.lesions.film[0]), 3])
+    scores.label = np.array([int(test.lesions.label[0]), 0])
+    scores.logits = np.array([[0, 1, 2], [2, 1, 0]], np.float32)
+    write_patches(tmp_path / "patches.csv", [("true", scores, test)])
+    patches = pd.read_csv(tmp_path / "patches.csv", keep_default_na=False)
+    assert patches["label"].tolist()[1] == "background"
+    assert [str(name) for name in patches["lesion_id"]] == ["0", ""]
+    assert patches["logit_malignant"].tolist() == [2, 0]
+
+
+def test_the_tables_name_every_group_and_say_how_sides_and_labels_were_chosen(
+    tmp_path: Path,
+) -> None:
+    test = mixed(tmp_path)
+    score = FilmScore("a number", np.arange(len(test), dtype=np.float64))
+    films = [FilmFindings("mias:a", "mias", (0.7,), (0.5,), True, False)]
+    seen = Segmented(DiceSweep(), films, [0], [], [], [], np.zeros(len(test)), [], {})
+    found = {
+        "split": "test",
+        "corpus": "v-1",
+        "notes": Rules(fold="1/4").sentences(),
+        "segment": segment_figures(seen, test, 0.5),
+        "films": film_figures(test, score),
+    }
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(metrics_table(found))
+    console.print(group_table(found) or "")
+    said = console.export_text()
+    for words in (
+        "Fold 1 of 4",
+        "manifest's split is ignored",
+        "BI-RADS 4 without biopsy is unknown",
+        "films, labels other than BI-RADS",
+        "patients, labels that are BI-RADS categories",
+        "Their score: a number",
+        "lesions found at 0.25 false regions a film",
+    ):
+        assert words in " ".join(said.split())
