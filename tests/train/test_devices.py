@@ -135,7 +135,9 @@ def test_four_xla_devices_compile_nothing_after_warm_up_and_leave_nothing_to_the
     for seen in xla[2]:
         counts = seen["counts"]
         assert counts["3"]["UncachedCompile"] > 0
-        assert counts["24"]["UncachedCompile"] == counts["3"]["UncachedCompile"]
+        assert counts["16"]["UncachedCompile"] == counts["3"]["UncachedCompile"]
+        # The validation after step 16 compiles once for itself.
+        assert counts["24"]["UncachedCompile"] == counts["17"]["UncachedCompile"]
         fallen = {name for name in counts["24"] if name.startswith("aten::")}
         assert fallen <= {"aten::_local_scalar_dense"}
 
