@@ -7,7 +7,7 @@ regions' features, weighed by a second head (Ilse, Tomczak, Welling 2018, arXiv:
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,34 @@ FilmScore = Literal["noisy-or", "max", "attention"]
 CLASSES = 3
 _LEAST = 1e-6  # of a film's probability: its logarithm stays finite in float32
 _ABSENT = -1e4
+
+
+class FixedNorm(nn.Module):
+    """BatchNorm with the statistics that it came with, as plain arithmetic.
+
+    Weights and statistics keep BatchNorm's names, so that either reads the other's checkpoint.
+    BatchNorm in evaluation mode would do the same, but torch_xla has no gradient for it.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+        for name, value in norm.named_buffers():
+            self.register_buffer(name, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale and shift each channel of (N, C, H, W)."""
+        scale = self.weight * torch.rsqrt(self.get_buffer("running_var") + self.eps)
+        shift = self.bias - self.get_buffer("running_mean") * scale
+        return x * scale.to(x.dtype)[:, None, None] + shift.to(x.dtype)[:, None, None]
+
+
+def _fix_norms(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, FixedNorm(child))
+        else:
+            _fix_norms(child)
 
 
 class RegionClassifier(nn.Module):
@@ -46,15 +74,8 @@ class RegionClassifier(nn.Module):
         patches.fc = nn.Identity()
         self.patches, self.classes = patches, classes
         self.film = nn.Linear(classes.in_features, 2) if film_head else None
-        self._fixed_norm = fixed_norm
-
-    def train(self, mode: bool = True) -> Self:
-        """Enter training or evaluation."""
-        super().train(mode)
-        for module in self.modules() if self._fixed_norm else ():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-        return self
+        if fixed_norm:
+            _fix_norms(self.patches)
 
     def forward(self, image: Tensor) -> Tensor:
         """Classify every patch of every film."""

@@ -145,13 +145,18 @@ def test_networks_have_the_size_of_the_published_ones(depth: Any, parameters: in
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
-def test_fixed_norm_keeps_its_statistics_in_training() -> None:
-    model = RegionClassifier(patch_classifier(), film_head=True, fixed_norm=True).train()
-    before = {name: value.clone() for name, value in model.named_buffers()}
-    out = model(torch.rand(2, 3, 32, 32))
+def test_fixed_norm_is_batchnorm_in_evaluation_and_shares_its_checkpoints() -> None:
+    torch.manual_seed(1)
+    plain = RegionClassifier(patch_classifier(), film_head=True)
+    plain(torch.rand(4, 3, 32, 32))  # gives statistics that are neither 0 nor 1
+    fixed = RegionClassifier(patch_classifier(), film_head=True, fixed_norm=True)
+    fixed.load_state_dict(plain.state_dict())
+    image = torch.rand(2, 3, 32, 32)
+    out = fixed.train()(image)
     assert out.shape == (2, 3, 5)
-    assert model.training
-    assert all(torch.equal(before[name], value) for name, value in model.named_buffers())
+    assert torch.allclose(out, plain.eval()(image), atol=1e-5)
+    before = plain.state_dict()
+    assert all(torch.equal(before[name], value) for name, value in fixed.state_dict().items())
 
 
 # --- temperature
