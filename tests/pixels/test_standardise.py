@@ -149,7 +149,11 @@ def test_the_header_is_asked_for_spacing_vendor_and_intent() -> None:
     row = sample({"film": data}, native_pixel_mm=(0.3, 0.3)).row
     assert row["native_pixel_mm"] == [0.05, 0.05]
     assert row["spacing_source"] == "header"
-    assert (row["manufacturer"], row["model"], row["intent"]) == ("SIEMENS", "Ray 3", "presentation")
+    assert (row["manufacturer"], row["model"], row["intent"]) == (
+        "SIEMENS",
+        "Ray 3",
+        "presentation",
+    )
     assert row["native_frames"] == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from mammo_train.evaluation.froc import FreeResponse, froc
+from mammo_train.evaluation.froc import froc
 from mammo_train.evaluation.metrics import (
     DiceSweep,
     auroc,
