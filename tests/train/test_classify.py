@@ -481,6 +481,9 @@ def losses(folder):
 
 for name in ("pretrain-classifier", "classify"):
     seen.clear()
+    if name == "classify" and len(sys.argv) > 4:  # both begin from one device's weights
+        shutil.rmtree(out / "pretrain-classifier")
+        shutil.copytree(sys.argv[4], out / "pretrain-classifier")
     def ready():
         stage = open_stage(name, corpus, config, workers=0)
         stage.start(work, lambda: open_runtime(kind, "fp32"))
@@ -507,15 +510,16 @@ def pair(
             pytest.fail("REQUIRE_XLA=1, but torch_xla is not installed")
         pytest.skip("torch_xla is not installed: XLA was NOT tested (pip install '.[tpu]')")
     env = {**os.environ, "PJRT_DEVICE": "CPU", "OMP_NUM_THREADS": "1", "CPU_NUM_DEVICES": "1"}
-    found = []
+    found, first = [], []
     for kind in ("xla", "cpu"):
         work = tmp_path_factory.mktemp(kind)
         without(trained, "pretrain-classifier", work)
-        command = [sys.executable, "-c", PROGRAM, kind, corpus, str(work)]
+        command = [sys.executable, "-c", PROGRAM, kind, corpus, str(work), *first]
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True,
                               timeout=900, check=False)  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         found.append(json.loads(done.stdout.splitlines()[-1]))
+        first = [str(work / "stages" / "pretrain-classifier")]
     return found[0], found[1]
 
 
