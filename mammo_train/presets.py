@@ -61,7 +61,6 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "classify": {
             "epochs": 3,
             "batch_size": 4,
-            "learning_rate": 3e-4,
             "regions_per_film": 3,
             "films_per_epoch": 64,
             "validate_every": 3,
