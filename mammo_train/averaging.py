@@ -35,7 +35,7 @@ class Average:
     def update(self, step: int) -> None:
         """Move the mean towards the weights after optimiser step number `step`, from 0."""
         # A tensor, not a number: on XLA a changing constant would be another graph each step.
-        share = torch.tensor(1 - min(self._decay, (1 + step) / (10 + step)))
+        share = torch.tensor([1 - min(self._decay, (1 + step) / (10 + step))])
         for mean, value in self._pairs:
             mean.add_((value - mean) * share.to(mean.device))
         for kept, found in self._buffers:

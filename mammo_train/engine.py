@@ -253,6 +253,7 @@ def _step(
         group["lr"] = rate
     loss = _backward(stage, runtime, model, batch)
     nn.utils.clip_grad_norm_(model.parameters(), stage.config.clip_norm)
+    _decay(model, rate * stage.config.weight_decay)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     if average is not None:
@@ -357,14 +358,23 @@ def learning_rate(step: int, total: int, config: StageConfig) -> float:
 
 
 def _adamw(model: nn.Module, config: StageConfig) -> torch.optim.AdamW:
-    # Norms and biases are not decayed: shrinking a scale changes no function that a norm follows.
-    plain = [p for p in model.parameters() if p.ndim < 2]
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
+
+
+@torch.no_grad()
+def _decay(model: nn.Module, share: float) -> None:
+    """Shrink the weights that have a gradient by a share of them: AdamW's decoupled decay.
+
+    Loshchilov and Hutter 2017 (arXiv:1711.05101). Norms and biases are left alone: shrinking a
+    scale changes no function that a norm follows. Done here and by a tensor of one element,
+    because AdamW multiplies by a number, which at the end of the cosine rounds to 1: torch_xla
+    makes 0 and 1 constants of the graph, in tensors without axes too, and compiles the step again.
+    """
+    decayed = [p for p in model.parameters() if p.ndim >= 2 and p.grad is not None]
+    if share and decayed:
+        factor = torch.tensor([1 - share], dtype=torch.float32).to(decayed[0].device)
+        for weight in decayed:
+            weight.mul_(factor)
 
 
 def fingerprint(stage: Stage) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -19,7 +20,7 @@ import torch
 from mammo_train import checkpoint
 from mammo_train.averaging import Average
 from mammo_train.config import SegmentConfig
-from mammo_train.engine import _backward, finished, learning_rate, train
+from mammo_train.engine import _backward, _decay, finished, learning_rate, train
 from mammo_train.runtime.cpu import CpuRuntime
 from mammo_train.tracking import read_metrics
 from schemas.errors import MammoError, UsageError
@@ -227,3 +228,23 @@ def test_a_stage_that_does_not_get_better_ends_early(tmp_path: Path) -> None:
     done = train(TinyStage(**options), CpuRuntime("fp32"), tmp_path, bar=False)  # type: ignore[arg-type]
     assert done.steps < 9 * 8
     assert finished(TinyStage(**options), tmp_path) == done  # type: ignore[arg-type]
+
+
+def test_decay_is_that_of_adamw_and_leaves_norms_and_biases_alone() -> None:
+    torch.manual_seed(0)
+    ours = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.LayerNorm(5))
+    theirs = copy.deepcopy(ours)
+    weight, *rest = theirs.parameters()
+    groups = [{"params": [weight], "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
+    other = torch.optim.AdamW(groups, lr=0.01)
+    plain = torch.optim.AdamW(ours.parameters(), lr=0.01, weight_decay=0.0)
+    for _ in range(5):
+        batch = torch.randn(4, 6)
+        for model, optimizer in ((ours, plain), (theirs, other)):
+            optimizer.zero_grad()
+            model(batch).square().sum().backward()
+            if optimizer is plain:
+                _decay(model, 0.01 * 0.1)
+            optimizer.step()
+    for mine, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, wanted)
