@@ -39,8 +39,9 @@ COSTS = {
 """`python -m benchmarks speed` timed FFDM; the others are assumed in proportion to their pixels."""
 
 _VCPU_HOUR, _GB_HOUR, _DISK_GB_HOUR = 0.056, 0.003557, 0.000054
-PRICES = "Dataflow list prices, batch, us-central1, 2025 (cloud.google.com/dataflow/pricing)"
-"""Dollars for a core and an hour, a GB of memory and an hour, a GB of disk and an hour."""
+PRICES = "at 0.056 a core hour and 0.0036 a GB hour; check cloud.google.com/dataflow/pricing"
+"""Dollars assumed of Dataflow (batch, us-central1; not read from its page, which changes): a core
+and an hour, a GB of memory and an hour, a GB of disk and an hour."""
 _GB_A_CORE, _DISK_GB_A_CORE = 4.0, 6.25
 """Of n2-standard-4 with a disk of 25 GB."""
 _BUSY = 0.9
