@@ -110,7 +110,7 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=1, sort_keys=True, allow_nan=False)
     (output / "metrics.json").write_text(text + "\n", encoding="utf-8")
-    write_films(output / "films.csv", seen, selection, score)
+    write_films(output / "films.csv", seen, selection, score, threshold)
     if said is not None:
         write_patches(output / "patches.csv", said.parts)
     draw_froc(output / "froc.png", seen, selection)

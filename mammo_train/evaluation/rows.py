@@ -21,10 +21,11 @@ __all__ = ["FILM_COLUMNS", "PATCH_COLUMNS", "write_films", "write_patches"]
 
 FILM_COLUMNS = (
     "sample_id", "patient_id", "source", "modality", "pathology", "label_basis", "annotation",
-    "score", "counted", "lesion_scores", "false_scores",
+    "score", "dice", "counted", "lesion_scores", "false_scores",
 )  # fmt: skip
-"""`counted`: 1 where the film counts for the free-response curve. `lesion_scores`: best region of
-each drawn lesion, -inf for a missed one; `false_scores`: regions that find none; blanks between."""
+"""`dice`: at the threshold from validation, empty on a film without a drawn lesion. `counted`: 1
+where the film counts for the free-response curve. `lesion_scores`: best region of each drawn
+lesion, -inf for a missed one; `false_scores`: regions that find none; blanks between."""
 
 PATCH_COLUMNS = (
     "place", "sample_id", "patient_id", "source", "film_pathology", "lesion_id", "label_basis",
@@ -33,13 +34,19 @@ PATCH_COLUMNS = (
 """`place`: ``true`` or ``proposed``. `label`: a class, or ``unknown``."""
 
 
-def write_films(path: Path, seen: Segmented, selection: Selection, score: FilmScore) -> None:
-    """Write one row a film of the selection, in its order."""
-    _write(path, FILM_COLUMNS, _film_rows(seen, selection, score))
+def write_films(
+    path: Path, seen: Segmented, selection: Selection, score: FilmScore, threshold: float
+) -> None:
+    """Write one row a film of the selection, in its order; `threshold` is that of the Dice."""
+    _write(path, FILM_COLUMNS, _film_rows(seen, selection, score, threshold))
 
 
-def _film_rows(seen: Segmented, selection: Selection, score: FilmScore) -> Iterator[Sequence[Any]]:
+def _film_rows(
+    seen: Segmented, selection: Selection, score: FilmScore, threshold: float
+) -> Iterator[Sequence[Any]]:
     found = dict(zip(seen.film_rows, seen.films, strict=True))
+    at_threshold = seen.sweep.per_film()[:, seen.sweep.at(threshold)]
+    dice = dict(zip(seen.dice_rows, at_threshold.tolist(), strict=True))
     for row in range(len(selection)):
         film = found.get(row)
         yield (
@@ -51,6 +58,7 @@ def _film_rows(seen: Segmented, selection: Selection, score: FilmScore) -> Itera
             selection.basis[row],
             selection.annotation[row],
             f"{score.values[row]:.9g}",
+            f"{dice[row]:.9g}" if row in dice else "",
             int(film is not None and film.counted),
             _numbers(film.lesion_scores if film else ()),
             _numbers(film.false_scores if film else ()),

@@ -233,7 +233,16 @@ def test_rows_hold_what_the_figures_were_computed_from(tmp_path: Path) -> None:
     seen = Segmented(
         DiceSweep(), films, [0], [], [], [], np.linspace(0, 1, len(test)), [], {}
     )  # fmt: skip
-    write_films(tmp_path / "films.csv", seen, test, FilmScore("peak", seen.peak))
+    # One pixel of four is the lesion, two are found at 0.5 and one at 0.9: 2 / 3, then 1.
+    seen.sweep.add(
+        np.array([[0.95, 0.6, 0.1, 0.1]], np.float32), np.array([[1, 0, 0, 0]], np.uint8)
+    )
+    seen.dice_rows.append(1)
+    score = FilmScore("peak", seen.peak)
+    for threshold, dice in ((0.5, 2 / 3), (0.9, 1.0)):
+        write_films(tmp_path / "films.csv", seen, test, score, threshold)
+        table = pd.read_csv(tmp_path / "films.csv")
+        assert table["dice"].dropna().to_dict() == pytest.approx({1: dice})
     table = pd.read_csv(tmp_path / "films.csv", keep_default_na=False)
     assert table["sample_id"].tolist() == test.ids.tolist()
     assert table["score"].to_numpy() == pytest.approx(seen.peak)
