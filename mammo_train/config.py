@@ -250,6 +250,13 @@ class RunConfig(_Frozen):
         default=False,
         description="keep normal films of val and test of whose breast nothing was said",
     )
+    label_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the train patients whose labels are used; stages without labels see "
+        "all films",
+    )
     pretrain_encoder: PretrainEncoderConfig = PretrainEncoderConfig()
     pretrain_autoencoder: PretrainAutoencoderConfig = PretrainAutoencoderConfig()
     segment: SegmentConfig = SegmentConfig()

@@ -27,7 +27,15 @@ import numpy.typing as npt
 from mammo_train.data.order import ORDER_VERSION, sample_keys
 from mammo_train.data.sides import SELF_SUPERVISED, Rules, refuse_leaks, twins_of_later_sides
 from schemas.errors import UsageError
-from schemas.vocabulary import Annotation, LabelBasis, LesionFlag, Pathology, QualityFlag, Split
+from schemas.vocabulary import (
+    Annotation,
+    FrameKind,
+    LabelBasis,
+    LesionFlag,
+    Pathology,
+    QualityFlag,
+    Split,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +62,8 @@ _LESION_COLUMNS = (
 )  # fmt: skip
 _COLUMNS = (
     "sample_id", "source", "patient_id", "exam_id", "laterality", "split_key", "pair_key",
-    "duplicate_group", "modality", "spot_mag", "pathology", "label_basis", "birads_rank",
-    "annotation", "annotation_kind", "n_lesions", "height", "width", "mm_eff",
+    "duplicate_group", "modality", "frame_kind", "spot_mag", "pathology", "label_basis",
+    "birads_rank", "annotation", "annotation_kind", "n_lesions", "height", "width", "mm_eff",
     "mm_nominal", "split", "quality_flags", "shard", "image_offset", "image_size", "image_crc32c",
     "mask_offset", "mask_size", "mask_crc32c",
 )  # fmt: skip
@@ -323,6 +331,7 @@ def _apply_defaults(
         tested = films.loc[films["split"] == Split.TEST, "duplicate_group"].dropna()
         twins = flagged(QualityFlag.AUDIT_LEAK).astype(bool) & films["duplicate_group"].isin(tested)
         drop("audit:leak in val", twins & (films["split"] == Split.VAL))
+    drop("labels set aside by label_share", rules.unlabelled(films, stage))
     if stage == "segment":
         drop("annotation not complete", films["annotation"] != Annotation.COMPLETE)
     if stage == "classify":
@@ -332,9 +341,15 @@ def _apply_defaults(
 
 
 def _later_twins(films: pd.DataFrame, labelled: bool) -> Any:
-    """Mark all but one film of each (pair_key, modality): the best annotated, then the first id."""
+    """Mark all but one film of each (pair_key, modality): the best annotated, then the first id.
+
+    Of a volume the slab comes before its slices: how many of those there are depends on the label,
+    so a choice among all of them would tell it.
+    """
     rank = films["annotation"].map(_ANNOTATION_RANK).fillna(2) if labelled else 0
-    ordered = films.assign(_rank=rank).sort_values(["_rank", "sample_id"], kind="stable")
+    part = films["frame_kind"] != FrameKind.SLAB
+    order = ["_part", "_rank", "sample_id"]
+    ordered = films.assign(_part=part, _rank=rank).sort_values(order, kind="stable")
     repeated = ordered.duplicated(["pair_key", "modality"]) & ordered["pair_key"].notna()
     return repeated.reindex(films.index)
 

@@ -24,6 +24,7 @@ __all__ = [
     "SELF_SUPERVISED",
     "Rules",
     "fold_of",
+    "labels_known",
     "parse_fold",
     "refuse_leaks",
     "twins_of_later_sides",
@@ -33,6 +34,7 @@ SELF_SUPERVISED = frozenset({"pretrain-encoder", "pretrain-autoencoder"})
 """Stages that use no label, and may therefore be shown a held-out source where asked to."""
 
 _FOLD_SALT = "fold"  # other patients together than the hash of the manifest's split puts together
+_LABEL_SALT = "labels"
 
 
 def parse_fold(text: str) -> tuple[int, int]:
@@ -67,6 +69,15 @@ def fold_of(split_key: str, folds: int) -> int:
     return int.from_bytes(digest[:8], "big") % folds
 
 
+def labels_known(split_key: str, share: float) -> bool:
+    """Tell whether a patient is among the `share` of all whose labels may be learnt from.
+
+    A function of split_key alone, and nested: who is in a tenth is in a fifth as well.
+    """
+    digest = hashlib.sha256(f"{_LABEL_SALT}\n{split_key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """The reader's choices that decide sides and labels; the defaults are the manifest's words.
@@ -83,6 +94,9 @@ class Rules:
         What BI-RADS 4 (4A to 4C) without biopsy is read as.
     implied_normals
         Keep normal films of val and test of whose breast nothing was said.
+    label_share
+        Share of the train patients whose films the stages that need labels learn from; the
+        self-supervised stages see all films of train.
     """
 
     fold: str | None = None
@@ -90,6 +104,7 @@ class Rules:
     show_test_source: bool = False
     birads4_as: Literal["unknown", "malignant"] = "unknown"
     implied_normals: bool = False
+    label_share: float = 1.0
 
     @classmethod
     def of(cls, config: RunConfig) -> Rules:
@@ -100,6 +115,7 @@ class Rules:
             show_test_source=config.show_test_source,
             birads4_as=config.birads4_as,
             implied_normals=config.implied_normals,
+            label_share=config.label_share,
         )
 
     @property
@@ -132,6 +148,11 @@ class Rules:
             said.append("BI-RADS 4 without biopsy is unknown and counted nowhere.")
         if self.implied_normals:
             said.append("Normal films of whose breast nothing was said count as normal, by choice.")
+        if self.label_share < 1:
+            said.append(
+                f"Labels of train are those of a share of {self.label_share:g} of its patients (by "
+                f"hash of split_key); self-supervised stages see all films of train."
+            )
         return said
 
     def sides(self, films: pd.DataFrame, stage: str) -> pd.DataFrame:
@@ -159,6 +180,13 @@ class Rules:
         shown = self.show_test_source and stage in SELF_SUPERVISED
         others = films["split"].where(films["split"] == Split.VAL, Split.TRAIN.value)
         return films.assign(split=others.mask(held, (Split.TRAIN if shown else Split.TEST).value))
+
+    def unlabelled(self, films: pd.DataFrame, stage: str) -> Any:
+        """Mark films of train, bool (N,), whose labels a stage may not learn from."""
+        share = 1.0 if stage in SELF_SUPERVISED else self.label_share
+        keys = films["split_key"].fillna(films["patient_id"])
+        known = {key: labels_known(key, share) for key in keys.unique()}
+        return (films["split"] == Split.TRAIN) & ~keys.map(known).astype(bool)
 
     def relabel(self, rows: pd.DataFrame, category: Any) -> pd.DataFrame:
         """Return films or lesions with column `pathology` as chosen.

@@ -12,7 +12,7 @@ import schemas
 from mammo_train.cli import main
 from mammo_train.config import resolve_config
 from mammo_train.data.selection import MALIGNANT, Selections, build_selections
-from mammo_train.data.sides import Rules, fold_of, parse_fold
+from mammo_train.data.sides import Rules, fold_of, labels_known, parse_fold
 from schemas.errors import MammoError, UsageError
 from tests.train.corpus import Mark, TinyFilm, tiny_films, with_row, write_corpus
 
@@ -167,6 +167,7 @@ def test_birads_4_is_malignant_only_where_asked_and_only_without_biopsy(
         ({"fold": "0/2"}, "need 3 folds at least"),
         ({"fold": "0/4", "test_source": "mias"}, "give one of them"),
         ({"show_test_source": True}, "needs --test-source KEY"),
+        ({"label_share": 0}, "label_share = 0: input should be greater than 0"),
     ],
 )
 def test_choices_that_make_no_sense_are_refused(said: dict[str, object], match: str) -> None:
@@ -189,10 +190,47 @@ def test_what_was_chosen_is_said() -> None:
     assert "BI-RADS 4 without biopsy is unknown" in Rules().sentences()[-1]
 
 
-@pytest.mark.parametrize("option", ["--fold", "--test-source", "--birads4-as"])
+@pytest.mark.parametrize("option", ["--fold", "--test-source", "--birads4-as", "--label-share"])
 def test_the_choices_are_options_of_every_training_command(
     option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in ("run", "segment", "pretrain-classifier"):
         assert main([command, "--help"]) == 0
         assert option in capsys.readouterr().out
+
+
+def labelled(films: list[TinyFilm], root: Path, share: float, stage: str = "segment") -> set[str]:
+    found = chosen(root, films, Rules(label_share=share), stage)
+    return {str(patient) for patient in found.train.patient}
+
+
+def test_a_share_of_the_labels_is_that_of_patients_and_nested(tmp_path: Path) -> None:
+    films = tiny_films(60)
+    tenths = {share: labelled(films, tmp_path, share) for share in (0.2, 0.5, 1.0)}
+    assert tenths[0.2] < tenths[0.5] < tenths[1.0]
+    assert 0.1 < len(tenths[0.2]) / len(tenths[1.0]) < 0.35
+    assert 0.3 < len(tenths[0.5]) / len(tenths[1.0]) < 0.7
+
+
+def test_only_train_loses_labels_and_only_where_labels_are_learnt_from(tmp_path: Path) -> None:
+    films = tiny_films(30)
+    whole, part = (
+        chosen(tmp_path, films, Rules(label_share=share), "segment") for share in (1.0, 0.3)
+    )
+    assert part.val.digest == whole.val.digest
+    assert part.test.digest == whole.test.digest
+    assert part.train.digest != whole.train.digest
+    lost = len(whole.train) - len(part.train)
+    assert part.left_out == {"labels set aside by label_share": lost}
+    everything = labelled(films, tmp_path, 1.0)
+    assert labelled(films, tmp_path, 0.3, "pretrain-autoencoder") == everything
+    assert labelled(films, tmp_path, 0.3, "classify") < everything
+
+
+def test_the_patients_with_labels_depend_on_their_key_alone() -> None:
+    keys = [f"p{n}" for n in range(4000)]
+    share = sum(labels_known(key, 0.1) for key in keys) / len(keys)
+    assert share == pytest.approx(0.1, abs=0.02)
+    # Neither the folds nor the tenth predicts the other.
+    in_fold = [labels_known(key, 0.1) for key in keys if fold_of(key, 4) == 0]
+    assert sum(in_fold) / len(in_fold) == pytest.approx(0.1, abs=0.03)
