@@ -248,6 +248,34 @@ def evaluate(
     return 0
 
 
+@app.command
+def curves(
+    *works: Path,
+    stage: Annotated[str, Parameter(help="name of the stage that is compared")] = "segment",
+    output: Annotated[Path, Parameter(help="the picture")] = Path("curves.png"),
+) -> int:
+    """Lay validation curves of run directories over one another, with and without pre-training.
+
+    Example: mammo-train curves scratch-1 scratch-2 pretrained-1 pretrained-2 --output curves.png
+
+    Parameters
+    ----------
+    works
+        run directories; those that began with the same kind of weights share a colour
+    """
+    from mammo_train.curves import overlay_curves
+
+    if not works:
+        raise UsageError(
+            "curves needs run directories: mammo-train curves WORK_A WORK_B --output curves.png"
+        )
+    _named_stages(stage)
+    for line in overlay_curves(works, output, stage=stage):
+        print(line)
+    print(f"curves  {output}")
+    return 0
+
+
 def _train(
     names: Sequence[str], place: Place, choice: Choice | None, overrides: BaseModel | None
 ) -> int:
