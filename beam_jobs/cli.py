@@ -47,6 +47,12 @@ Releases = Annotated[
 Output = Annotated[str, Parameter(help="The corpus: a local folder or gs://bucket/prefix.")]
 Workers = Annotated[int | None, Parameter(help="Child processes; one for each core if not given.")]
 Key = Annotated[str | None, Parameter(help="File with a secret: ids become keyed pseudonyms.")]
+Slab = Annotated[
+    bool,
+    Parameter(
+        negative=(), help="Of tomosynthesis volumes also the mean of all slices, one a volume."
+    ),
+]
 Beam = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 Runner = Annotated[str, Parameter(help="local, dask, DataflowRunner, or any runner of Beam's.")]
 
@@ -141,6 +147,7 @@ def plan(
     release: Releases,
     output: Output,
     workers: Workers = None,
+    dbt_slab: Slab = False,
     pseudonym_key: Key = None,
     runner: Runner = "local",
 ) -> None:
@@ -156,6 +163,7 @@ def plan(
         output=output,
         releases=parse_releases(release),
         workers=workers,
+        dbt_slab=dbt_slab,
         pseudonym_key=pseudonym_key,
     )
     print_plan(plan_job(settings, [*beam, f"--runner={runner}"]), settings, sys.stdout)
@@ -172,6 +180,7 @@ def run(
     window: Literal["device", "tissue", "none"] = "device",
     payload: Literal["png", "jxl"] = "png",
     keep_background: Annotated[bool, Parameter(negative=())] = False,
+    dbt_slab: Slab = False,
     tag: str | None = None,
     base: str = "LATEST",
     pseudonym_key: Key = None,
@@ -222,6 +231,7 @@ def run(
             payload=payload,
         ),
         workers=workers,
+        dbt_slab=dbt_slab,
         base=base,
         tag=tag,
         pseudonym_key=pseudonym_key,

@@ -7,7 +7,6 @@ as it is.
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -170,7 +169,7 @@ def _fresh(
         weights_releasable=info.licence.weights_releasable,
         citation=info.citation,
         url=info.url,
-        spec=json.loads(settings.spec.key()),
+        spec=settings.made_with(info),
         pipeline_versions=sorted(set(manifest["pipeline_version"].to_pylist())),
         receipts_digest=mine.digest,
         receipts=list(mine.receipts),

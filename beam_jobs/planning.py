@@ -25,7 +25,7 @@ from beam_jobs.settings import Settings
 from etl import split
 from etl.readers.listing import natural_key
 from schemas.columns import to_table
-from schemas.errors import MammoError
+from schemas.errors import MammoError, UsageError
 from schemas.film import Film
 from schemas.plan import PLAN_SCHEMA, PlannedFilm, Task, task_id
 from schemas.receipt import parquet_bytes
@@ -124,11 +124,13 @@ def make_plan(
     rejects: list[Reject] = []
     absents: list[Absent] = []
     private = False
+    _refuse_idle_slab(settings)
     for key, root in settings.releases:
         source = imported(settings.registry)(key)
         private = private or is_private(source.RELEASE, settings)
         release = Release.open(root)
-        for item in source.plan(release, index(release, source, settings)):
+        more = {"slabs": True} if settings.slabs_of(source.RELEASE) else {}
+        for item in source.plan(release, index(release, source, settings), **more):
             if isinstance(item, Film):
                 films.append(item)
             elif isinstance(item, Reject):
@@ -151,6 +153,17 @@ def make_plan(
         private=private,
         originals=_originals(films, secret) if private else {},
     )
+
+
+def _refuse_idle_slab(settings: Settings) -> None:
+    registry = imported(settings.registry)
+    infos = [registry(key).RELEASE for key, _ in settings.releases]
+    if settings.dbt_slab and not any(settings.slabs_of(info) for info in infos):
+        named = ", ".join(info.key for info in infos)
+        raise UsageError(
+            f"--dbt-slab is given and {named} has no tomosynthesis volumes: leave it out, or name "
+            "bcs_dbt with --release too"
+        )
 
 
 def _without_doubles(films: Iterable[Film]) -> tuple[list[Film], list[Reject]]:

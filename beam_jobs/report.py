@@ -61,6 +61,7 @@ def write_report(draft: Draft, settings: Settings) -> None:
         "base": draft.base,
         "workers": settings.children,
         "spec": json.loads(settings.spec.key()),
+        "dbt_slab": settings.dbt_slab,
         "finished": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "sources": {key: _figures(key, draft, dataset) for key in sorted(draft.sources)},
         "tasks": [_task(outcome) for outcome in draft.outcomes],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 from beam_jobs.pool import DEFAULT_MEMORY_BYTES
 from schemas.errors import UsageError
+from schemas.release import ReleaseInfo
 from schemas.spec import Spec
 
 __all__ = ["Settings", "parse_releases"]
@@ -32,6 +35,9 @@ class Settings:
         Read the files of finished shards again and make those anew whose content changed.
     retry_rejects
         Try films again that were rejected for a circumstance.
+    dbt_slab
+        Also make one slab of each tomosynthesis volume. It adds films and changes none, so that it
+        is no part of `spec`, and shards of releases without volumes stay as they are.
     registry, kernel
         Importable names, see `beam_jobs.child.FilmJob`.
     run
@@ -47,6 +53,7 @@ class Settings:
     pseudonym_key: str | None = None
     verify_sources: bool = False
     retry_rejects: bool = False
+    dbt_slab: bool = False
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     registry: str = "etl.sources:source"
     kernel: str = "etl.pixels.standardise:standardise"
@@ -70,6 +77,15 @@ class Settings:
         if hasattr(os, "sched_getaffinity"):
             return len(os.sched_getaffinity(0))
         return os.cpu_count() or 1
+
+    def slabs_of(self, info: ReleaseInfo) -> bool:
+        """Say whether slabs are to be made of this release's volumes."""
+        return self.dbt_slab and info.slabs
+
+    def made_with(self, info: ReleaseInfo) -> dict[str, Any]:
+        """Return what dataset.json says of a release's making: the spec, and `dbt_slab` if so."""
+        spec: dict[str, Any] = json.loads(self.spec.key())
+        return {**spec, "dbt_slab": True} if self.slabs_of(info) else spec
 
     def root(self, source: str) -> str:
         """Return where this source's release lies."""

@@ -139,11 +139,16 @@ def film_tile(
 
 
 def _stored(row: Row, store: Store) -> npt.NDArray[Any]:
+    from etl.pixels.decode import load
     from etl.pixels.volume import load_series
     from etl.readers.pictures import read_stored
     from etl.readers.runs import slice_files
 
     paths = list(row["source_files"])
+    if row["frame_kind"] == FrameKind.SLAB:
+        data = store.read(paths[0])
+        ref = FileRef(role="image", path=paths[0], size=len(data))
+        return load(data, ref, None, FrameKind.SLAB).array
     if not paths[0].endswith("/"):
         return read_stored(store.read(paths[0]), paths[0], row["frame"])
     series = Film(

@@ -66,6 +66,9 @@ class ReleaseInfo:
         again.
     image_files
         Glob of file names, for people (`mammo-etl sources`).
+    slabs
+        It holds volumes that can also be shown whole: `plan` takes `slabs=True` and then yields one
+        film more of each.
     tissue, tissues
         How its pictures' background looks, and of which modalities it looks otherwise.
     """
@@ -82,6 +85,7 @@ class ReleaseInfo:
     header_tags: tuple[str, ...] = ()
     already_windowed: bool = False
     image_files: str = "*.dcm"
+    slabs: bool = False
     tissues: Mapping[Modality, TissueRule] = field(default_factory=dict)
 
     def tissue_of(self, modality: Modality) -> TissueRule:

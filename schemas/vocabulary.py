@@ -384,6 +384,9 @@ class FrameKind(StrEnum):
     IMAGE = "image"
     SLICE = "slice"
     MIP = "mip"
+    """Largest values along the slices."""
+    SLAB = "slab"
+    """Mean of all slices of a volume."""
 
 
 class ExamKind(StrEnum):

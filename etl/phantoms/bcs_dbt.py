@@ -29,6 +29,7 @@ MOST_PATIENTS = 9_999
 PX_PER_MM = 2.5
 BRIGHT_GAIN = 2_600
 ROOT = "Breast-Cancer-Screening-DBT"
+SLAB = "slab"
 LAYOUTS = ("descriptive", "classic", "series", "files", "idc", "cloud")
 SPLITS = ("train", "validation", "test")
 TITLES = {
@@ -111,6 +112,7 @@ class _Release:
     seed: int
     scale: float
     labels: str
+    slabs: bool
     tables: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     listed: list[str] = field(default_factory=list)
 
@@ -154,6 +156,7 @@ def write(
     scale: float = 1.0,
     traps: bool = True,
     damage: bool | None = None,
+    slabs: bool = False,
 ) -> Truth:
     """Write a release and its truth.
 
@@ -175,6 +178,8 @@ def write(
         Put the release's known oddities into the first eight patients.
     damage
         Also leave a volume out, cut one short and add one without row; by default with traps.
+    slabs
+        Record the truth of one slab of each volume too; the files are the same.
 
     Raises
     ------
@@ -186,7 +191,7 @@ def write(
     if not 1 <= patients <= MOST_PATIENTS:
         raise UsageError(f"a phantom release holds 1 to {MOST_PATIENTS} patients, not {patients}")
     spoil = traps if damage is None else damage
-    release = _Release(root, layout, seed, scale, labels)
+    release = _Release(root, layout, seed, scale, labels, slabs)
     truth = Truth(KEY, seed, patients)
     root.mkdir(parents=True, exist_ok=True)
     for index in range(patients):
@@ -233,7 +238,7 @@ def _write_volume(
     boxes = _boxes(release, name, study, view, volume)
     return [
         _film_truth(release, name, study, view, volume, path, slice_name, boxes)
-        for slice_name in _slice_names(boxes)
+        for slice_name in _slice_names(release, boxes)
     ]
 
 
@@ -304,10 +309,10 @@ def _boxes(
     return sorted(found, key=lambda one: (one.focus.slice, *one.box))
 
 
-def _slice_names(boxes: list[_Boxed]) -> list[str]:
-    if not boxes:
-        return ["d0", "d1"]
-    return [str(number) for number in sorted({one.focus.slice for one in boxes})]
+def _slice_names(release: _Release, boxes: list[_Boxed]) -> list[str]:
+    numbers = sorted({one.focus.slice for one in boxes})
+    names = [str(number) for number in numbers] if boxes else ["d0", "d1"]
+    return [*names, SLAB] if release.slabs else names
 
 
 def _stored(mask: npt.NDArray[np.bool_], view: ViewCase) -> npt.NDArray[np.bool_]:
@@ -328,7 +333,7 @@ def _film_truth(
     rows, columns = film.image.shape
     labelled = release.labelled(study.split)
     pathology, basis = LABELS[study.word] if labelled else ("unknown", "unknown")
-    names = _slice_names(boxes)
+    names = _slice_names(release, boxes)
     several = len(names) > 1
 
     def at(x: float, y: float) -> list[float]:
@@ -348,7 +353,7 @@ def _film_truth(
         label_basis=basis,
         annotation="complete" if boxes or pathology == "normal" else "none",
         modality="DBT",
-        frame_kind="slice",
+        frame_kind="slab" if slice_name == SLAB else "slice",
         frame=int(slice_name) if slice_name.isdecimal() else None,
         exam=name.study,
         pair=name.key if several else None,
@@ -364,7 +369,7 @@ def _film_truth(
         truth.flags.remove("geometry_clipped")
     if study.sex == "M":
         truth.flags.append("male")
-    if several and boxes and _is_near(boxes):
+    if boxes and slice_name != SLAB and _is_near(boxes):
         truth.annotation = "partial"
     truth.flags.sort()
     for fate in ("absent", "truncated"):
@@ -373,7 +378,7 @@ def _film_truth(
     truth.lesions = [
         _lesion_truth(release, name, view, number, one, (rows, columns))
         for number, one in enumerate(boxes, start=1)
-        if str(one.focus.slice) == slice_name
+        if slice_name in (SLAB, str(one.focus.slice))
     ]
     return truth
 
@@ -381,6 +386,8 @@ def _film_truth(
 def _is_near(boxes: list[_Boxed]) -> bool:
     """Say whether lesions of two slices show on one another's."""
     first, last = boxes[0], boxes[-1]
+    if first.focus.slice == last.focus.slice:
+        return False
     reach = max((x1 - x0 + y1 - y0) / 2 for x0, y0, x1, y1 in (first.box, last.box)) ** 0.5
     return bool(last.focus.slice - first.focus.slice <= reach)
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etl.fingerprint import pixel_sha256
+from etl.pixels.slab import mean_of_frames
 from etl.readers import dicom, pictures, raster
 from etl.readers.dicom_frames import frame_at
 from etl.readers.dicom_header import element_value
@@ -143,7 +144,7 @@ def load(
     frame
         The film's frame, where `ref` names none.
     kind
-        What the sample is: of several frames a `mip` keeps the largest values.
+        What the sample is: of several frames a `mip` keeps the largest values, a `slab` the mean.
     depth
         Where `frame` is None, the depth of the wanted slice in its volume, 0 to 1.
     edges
@@ -164,7 +165,8 @@ def load(
             first = last = frame_at(depth, read_layout(file).frames)
         picture = _dicom(file, first, last, kind)
         if edges:
-            picture = replace(picture, edges=_edges(file, picture, first))
+            whole = kind is not FrameKind.SLAB and first in (None, 0)
+            picture = replace(picture, edges=_edges(file, picture.array if whole else None))
     if picture.array.dtype not in _DEPTHS:
         raise ContentError(
             RejectReason.UNSUPPORTED,
@@ -200,7 +202,8 @@ def _dicom(file: dicom.DicomFile, first: int | None, last: int | None, kind: Fra
     if file.header.get("SamplesPerPixel", "1") != "1":
         raise ContentError(RejectReason.NOT_GREY, "the image has more than one sample a pixel")
     try:
-        stored = dicom.decode(file, first, last)
+        slab = kind is FrameKind.SLAB
+        stored = mean_of_frames(file) if slab else dicom.decode(file, first, last)
     except UsageError as error:  # the frames come from a table, so it is the release that is wrong
         raise ContentError(RejectReason.SIZE_CONFLICT, str(error)) from error
     if stored.photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -223,9 +226,9 @@ def _dicom(file: dicom.DicomFile, first: int | None, last: int | None, kind: Fra
     )
 
 
-def _edges(file: dicom.DicomFile, picture: Picture, shown: int | None) -> tuple[int, int]:
+def _edges(file: dicom.DicomFile, shown: npt.NDArray[Any] | None) -> tuple[int, int]:
     """Return the sums of the first and the last column of frame 0, decoded if it is not shown."""
-    whole = picture.array if shown in (None, 0) else dicom.decode(file, 0, 0).array
+    whole = dicom.decode(file, 0, 0).array if shown is None else shown
     frame = whole if whole.ndim == 2 else whole[0]
     return int(frame[:, 0].sum(dtype=np.int64)), int(frame[:, -1].sum(dtype=np.int64))
 

@@ -28,10 +28,10 @@ def copy_of(root: Path, tables: Mapping[str, bytes], images: Iterable[str] = ())
 
 
 def planned(
-    source: Source, release: Release, index: HeaderIndex | None = None
+    source: Source, release: Release, index: HeaderIndex | None = None, **options: bool
 ) -> list[Film | Reject | Absent]:
     """Return everything that a source plans."""
-    return list(source.plan(release, HeaderIndex() if index is None else index))
+    return list(source.plan(release, HeaderIndex() if index is None else index, **options))
 
 
 def header_index(source: Source, release: Release) -> HeaderIndex:

@@ -26,6 +26,9 @@ from schemas.store import open_store
 from schemas.vocabulary import GeometryFrame, GeometryKind, Pathology, Split
 from tests.sources.copies import films, header_index, planned
 
+SLABS = "bcs_dbt with slabs"
+VARIANTS = {**{key: (key, {}) for key in sorted(SOURCES)}, SLABS: ("bcs_dbt", {"slabs": True})}
+"""Every source as it plans by default, and what else one can plan: key and options by name."""
 FIELDS = ("official_split", "birads", "age", "modality", "frame_kind")
 """Facts that a film must have as they were drawn, where the drawer recorded them."""
 
@@ -39,26 +42,29 @@ class Drawn:
     index: HeaderIndex
     truth: dict[str, FilmTruth]
     plan: list[Film | Reject | Absent]
+    options: dict[str, bool]
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     known: dict[str, Drawn] = {}
 
-    def write(key: str) -> Drawn:
-        if key not in known:
+    def write(variant: str) -> Drawn:
+        if variant not in known:
+            key, options = VARIANTS[variant]
             root = tmp_path_factory.mktemp("release")
-            truth = phantoms.write(root, [key], patients=8, seed=3)[key]
+            truth = phantoms.write(root, [key], patients=8, seed=3, **options)[key]
             release = Release.open(str(root / key))
             index = header_index(source(key), release)
             films = {film.film_key: film for film in truth.films}
-            known[key] = Drawn(key, release, index, films, planned(source(key), release, index))
-        return known[key]
+            plan = planned(source(key), release, index, **options)
+            known[variant] = Drawn(key, release, index, films, plan, options)
+        return known[variant]
 
     return write
 
 
-@pytest.fixture(params=sorted(SOURCES))
+@pytest.fixture(params=VARIANTS)
 def drawn(request, written):
     return written(request.param)
 
@@ -145,7 +151,7 @@ def test_films_survive_their_canonical_json(drawn):
 def test_a_shuffled_listing_plans_the_same(drawn):
     entries = random.Random(5).sample(drawn.release.entries, len(drawn.release.entries))
     shuffled = Release(root=drawn.release.root, entries=tuple(entries))
-    assert planned(source(drawn.key), shuffled, drawn.index) == drawn.plan
+    assert planned(source(drawn.key), shuffled, drawn.index, **drawn.options) == drawn.plan
 
 
 def test_a_patient_s_films_are_planned_together(drawn):

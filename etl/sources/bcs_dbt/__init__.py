@@ -23,7 +23,9 @@ without labels until January 2024: a missing table means unlabelled, not normal;
 mean normal (actionable volumes have none).
 
 Samples: each slice that has boxes; of every other volume two slices, at depths of 25 to 75 % that a
-hash of the volume's name chooses.
+hash of the volume's name chooses. On demand (`mammo-etl run --dbt-slab`) also the slab of every
+volume, the mean of all its slices (`etl.pixels.slab`): it is made whether or not there is a lesion,
+so that its presence tells nothing, and all boxes of the volume are drawn on it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Volumes of Breast-Cancer-Screening-DBT joined with the files of a copy: one Film a slice."""
+"""Volumes of Breast-Cancer-Screening-DBT joined with a copy's files: one Film a slice or slab."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ RELEASE = ReleaseInfo(
     size="22,032 volumes, 1.63 TB",
     header_tags=("PatientID", "StudyInstanceUID", "SeriesInstanceUID"),
     image_files="*.dcm",
+    slabs=True,
 )
 
 PATIENT_ID = re.compile(r"DBT-P\d{5}")
@@ -94,9 +95,10 @@ NUM_DEPTHS = 2
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """What one sample shows: a frame with its boxes, or a depth."""
+    """What one sample shows: a frame with its boxes, a depth, or the whole volume (a slab)."""
 
     name: str
+    kind: FrameKind = FrameKind.SLICE
     frame: int | None = None
     depth: float | None = None
     boxes: tuple[tuple[int, Box], ...] = ()
@@ -144,22 +146,31 @@ def _may_be_volume(entry: Entry) -> bool:
     return suffix(entry.path) in ("", ".dcm", ".dicom")
 
 
-def plan(release: Release, index: HeaderIndex) -> Iterator[Film | Reject | Absent]:
+def plan(
+    release: Release, index: HeaderIndex, *, slabs: bool = False
+) -> Iterator[Film | Reject | Absent]:
     """Yield every slice of the tables' volumes, patient by patient, then files without a row.
 
     A slice that has boxes is called by its number, those at a hashed depth are d0 and d1:
     `DBT-P00013/DBT-S00163/rmlo/16`, `DBT-P00029/DBT-S00044/lcc/d0`.
+
+    Parameters
+    ----------
+    slabs
+        Also yield one film of each volume, whatever its label: the mean of all its slices
+        (`etl.pixels.slab`) with all its boxes, `DBT-P00013/DBT-S00163/rmlo/slab`. Slices and slab
+        share the volume's pair_key.
 
     Raises
     ------
     MammoError
         No table is there, or one is no table.
     """
-    yield from plan_tables(find_tables(release), release, index)
+    yield from plan_tables(find_tables(release), release, index, slabs=slabs)
 
 
 def plan_tables(
-    tables: DbtTables, release: Release, index: HeaderIndex
+    tables: DbtTables, release: Release, index: HeaderIndex, *, slabs: bool = False
 ) -> Iterator[Film | Reject | Absent]:
     """Yield what `plan` yields, from tables that were read."""
     disk = Disk(release, index)
@@ -168,7 +179,7 @@ def plan_tables(
     for volumes in patients(tables.volumes):
         studies = _studies(volumes)
         for key, volume in volumes.items():
-            yield from _planned(key, volume, studies[key.study], disk)
+            yield from _planned(key, volume, studies[key.study], disk, slabs)
     yield from _without_row(disk, tables)
 
 
@@ -189,17 +200,21 @@ def resolve(film: Film, header: Header) -> Film:
     """Fill the frame at a hashed depth and the depth of a frame; flag men and odd volumes.
 
     A box whose slice lies at another depth of the file than of the table's `VolumeSlices` is
-    suspect. FrameLaterality is not read: it says L of every volume (`dcmread_image` of
-    github.com/mazurowski-lab/duke-dbt-data calls it unreliable).
+    suspect; on a slab, which shows all depths, one whose slice the file lacks. FrameLaterality is
+    not read: it says L of every volume (`dcmread_image` of github.com/mazurowski-lab/duke-dbt-data
+    calls it unreliable).
     """
     count = int(header.get("NumberOfFrames", "1"))
     frame, depth = film.frame, film.depth_fraction
     flags, lesions = set(film.flags), film.lesions
+    odd = any(lesion.slice_last is not None and lesion.slice_last >= count for lesion in lesions)
     if frame is None and depth is not None:
         frame = frame_at(depth, count)
     elif frame is not None and depth is None:
         depth = _depth(frame, count)
-    elif frame is not None and depth != _depth(frame, count):
+    elif frame is not None:
+        odd = depth != _depth(frame, count)
+    if odd:
         flags.add(QualityFlag.GEOMETRY_SUSPECT)
         lesions = tuple(
             replace(lesion, flags=(*lesion.flags, LesionFlag.SUSPECT)) for lesion in lesions
@@ -247,14 +262,15 @@ def _studies(volumes: Mapping[VolumeId, Volume]) -> dict[str, _Study]:
 
 
 def _planned(
-    key: VolumeId, volume: Volume, study: _Study, disk: Disk
+    key: VolumeId, volume: Volume, study: _Study, disk: Disk, slabs: bool
 ) -> Iterator[Film | Reject | Absent]:
     entry = disk.volume(key, volume)
     try:
         if volume.trouble:
             raise volume.trouble
-        slices = _slices(key, volume)
-        films = [_film(key, volume, study, entry, one) for one in slices] if entry else []
+        slices = (*_slices(key, volume), *(_slabs(volume) if slabs else ()))
+        alone = len(slices) == 1
+        films = [_film(key, volume, study, entry, one, alone=alone) for one in slices if entry]
     except ContentError as error:
         path = entry.path if entry else key.key
         yield _reject(key.key, path, error.reason, error.detail)
@@ -273,39 +289,48 @@ def _slices(key: VolumeId, volume: Volume) -> tuple[_Slice, ...]:
         return tuple(
             _Slice(f"d{number}", depth=hashed_depth(key, number)) for number in range(NUM_DEPTHS)
         )
-    numbered = tuple(enumerate(sorted(volume.boxes, key=_place), start=1))
+    numbered = _numbered(volume)
     slices = []
     for frame in sorted({box.slice for box in volume.boxes}):
         boxes = tuple((number, box) for number, box in numbered if box.slice == frame)
         depths = [_depth(frame, box.volume_slices) for _, box in boxes if box.volume_slices]
-        slices.append(_Slice(str(frame), frame, depths[0] if depths else None, boxes))
+        depth = depths[0] if depths else None
+        slices.append(_Slice(str(frame), frame=frame, depth=depth, boxes=boxes))
     return tuple(slices)
+
+
+def _slabs(volume: Volume) -> tuple[_Slice, ...]:
+    return (_Slice("slab", FrameKind.SLAB, boxes=_numbered(volume)),)
+
+
+def _numbered(volume: Volume) -> tuple[tuple[int, Box], ...]:
+    return tuple(enumerate(sorted(volume.boxes, key=_place), start=1))
 
 
 def _place(box: Box) -> tuple[int, ...]:
     return box.slice, box.x, box.y, box.width, box.height
 
 
-def _film(key: VolumeId, volume: Volume, study: _Study, entry: Entry | None, one: _Slice) -> Film:
-    assert entry is not None  # noqa: S101 - for the type checker
+def _film(
+    key: VolumeId, volume: Volume, study: _Study, entry: Entry, one: _Slice, *, alone: bool
+) -> Film:
     pathology, basis, words = _label(volume, study)
     description = volume.location.description if volume.location else None
     official = sorted(volume.splits, key=list(SPLITS).index)
-    lesions = tuple(_lesion(number, box) for number, box in one.boxes)
-    several = len({box.slice for box in volume.boxes}) != 1
+    lesions = tuple(_lesion(number, box, one) for number, box in one.boxes)
     return Film(
         source=RELEASE.key,
         film_key=f"{key.key}/{one.name}",
         patient_key=key.patient,
         exam_key=key.study,
         exam_kind=_exam_kind(description),
-        pair_key=key.key if several else None,
+        pair_key=None if alone else key.key,
         files=(FileRef(role="image", path=entry.path, size=entry.size),),
         modality=Modality.DBT,
         view=VIEWS[key.base],
         laterality=SIDES[key.base],
         implant=True if "implant" in (description or "").lower() else None,
-        frame_kind=FrameKind.SLICE,
+        frame_kind=one.kind,
         frame=one.frame,
         depth_fraction=one.depth,
         pathology=pathology,
@@ -353,8 +378,9 @@ def _exam_kind(description: str | None) -> ExamKind | None:
     return next((kind for word, kind in EXAM_KINDS.items() if word in text), None)
 
 
-def _lesion(number: int, box: Box) -> FilmLesion:
+def _lesion(number: int, box: Box, one: _Slice) -> FilmLesion:
     """Return a box: [X, X + Width) by [Y, Y + Height) pixels, corners of the upright picture."""
+    depth = box.slice if one.kind is FrameKind.SLAB else None
     values = (box.x, box.y, box.x + box.width, box.y + box.height)
     return FilmLesion(
         lesion_id=str(number),
@@ -363,18 +389,22 @@ def _lesion(number: int, box: Box) -> FilmLesion:
         label_basis=LabelBasis.BIOPSY,
         label_raw=box.word,
         geometry=Geometry(kind=GeometryKind.BOX, values=tuple(float(value) for value in values)),
+        slice_first=depth,
+        slice_last=depth,
     )
 
 
 def _annotation(volume: Volume, pathology: Pathology, one: _Slice) -> Annotation:
     """Return what is drawn: normal slices and those with all the boxes that show on them.
 
-    A box of another slice shows where it is nearer than the square root of its mean side, the
-    depth that github.com/mateuszbuda/duke-dbt-detection gives a lesion.
+    On a slab that is every box of its volume. A box of another slice shows where it is nearer than
+    the square root of its mean side, the depth that github.com/mateuszbuda/duke-dbt-detection gives
+    a lesion.
     """
     if not volume.boxes:
         return Annotation.COMPLETE if pathology is Pathology.NORMAL else Annotation.NONE
-    others = (box for box in volume.boxes if box.slice != one.frame)
+    drawn = {number for number, _ in one.boxes}
+    others = (box for number, box in _numbered(volume) if number not in drawn)
     near = any(
         abs(box.slice - (one.frame or 0)) <= ((box.width + box.height) / 2) ** 0.5 for box in others
     )
