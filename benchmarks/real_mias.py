@@ -7,9 +7,6 @@ fixed before the folds were looked at and is the same for all.
 
 from __future__ import annotations
 
-import csv
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -18,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.trained import Row, command, film_auroc, findings, rows
 from mammo_train.evaluation.froc import FreeResponse
 from mammo_train.evaluation.metrics import Estimate, estimate_auroc
-from mammo_train.evaluation.regions import FilmFindings
 from mammo_train.evaluation.segmentation import FALSE_RATES
 
 __all__ = ["OPTIONS", "main", "measure"]
@@ -41,8 +38,6 @@ OPTIONS = (
     "--pretrain-classifier.hard-share", "0.25",
 )  # fmt: skip
 """What each fold is trained with: some 500 steps of either network."""
-
-Row = dict[str, str]
 
 
 def main() -> list[str]:
@@ -68,42 +63,30 @@ def main() -> list[str]:
 def measure(root: Path, folds: Sequence[int], options: Sequence[str]) -> dict[str, Estimate]:
     """Make the corpus under `root`, train and measure folds, print and return pooled figures."""
     corpus = root / "corpus"
-    _run("beam_jobs", "run", "--release", f"mias={MIAS}", "--output", str(corpus))
+    command("beam_jobs", "run", "--release", f"mias={MIAS}", "--output", str(corpus))
     films: list[Row] = []
     patches: list[Row] = []
     for fold in folds:
         work = root / f"fold-{fold}"
         place = ("--data", str(corpus), "--work", str(work))
         began = time.monotonic()
-        _run("mammo_train", "run", *place, "--fold", f"{fold}/{FOLDS}", *options)
-        _run("mammo_train", "evaluate", *place, "--pictures", "0")
-        films += _rows(work / "report" / "films.csv")
-        patches += _rows(work / "report" / "patches.csv")
+        command("mammo_train", "run", *place, "--fold", f"{fold}/{FOLDS}", *options)
+        command("mammo_train", "evaluate", *place, "--pictures", "0")
+        films += rows(work / "report" / "films.csv")
+        patches += rows(work / "report" / "patches.csv")
         print(f"fold {fold}: {time.monotonic() - began:.0f} s", flush=True)
     figures = {**dict(_patch_figures(patches)), **dict(_film_figures(films))}
     _print(figures, films, len(folds))
     return figures
 
 
-def _run(*command: str) -> None:
-    words = (sys.executable, "-m", *command)
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stderr}")
-
-
-def _rows(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8") as source:
-        return list(csv.DictReader(source))
-
-
-def _patch_figures(rows: Sequence[Row]) -> Iterator[tuple[str, Estimate]]:
+def _patch_figures(patches: Sequence[Row]) -> Iterator[tuple[str, Estimate]]:
     """Lesions at their true places against patches of normal films, and the control.
 
     The control asks whether ordinary tissue of a film with a lesion is told from that of a normal
     one. About 0.5 says that it is the lesion which is found, and not the film.
     """
-    true = [row for row in rows if row["place"] == "true"]
+    true = [row for row in patches if row["place"] == "true"]
     lesion = [row for row in true if row["label"] != "background"]
     plain = [row for row in true if row["label"] == "background"]
     normal = [row for row in plain if row["film_pathology"] == "normal"]
@@ -139,29 +122,20 @@ def _malignancy(row: Row) -> float:
 
 
 def _area(positive: Sequence[Row], negative: Sequence[Row], score: Any) -> Estimate:
-    rows = [*positive, *negative]
+    both = [*positive, *negative]
     truth = [True] * len(positive) + [False] * len(negative)
-    return estimate_auroc(truth, [score(row) for row in rows], [row["patient_id"] for row in rows])
+    return estimate_auroc(truth, [score(row) for row in both], [row["patient_id"] for row in both])
 
 
-def _film_figures(rows: Sequence[Row]) -> Iterator[tuple[str, Estimate]]:
-    films = [_findings(row) for row in rows if row["counted"] == "1"]
-    response = FreeResponse(films)
-    counts = {"lesions": sum(len(film.lesion_scores) for film in films), "films": len(films)}
+def _film_figures(films: Sequence[Row]) -> Iterator[tuple[str, Estimate]]:
+    counted = [findings(row) for row in films if row["counted"] == "1"]
+    response = FreeResponse(counted)
+    counts = {"lesions": sum(len(film.lesion_scores) for film in counted), "films": len(counted)}
     values, intervals = response.sensitivity(FALSE_RATES), response.intervals(FALSE_RATES)
     for rate, value, interval in zip(FALSE_RATES, values, intervals, strict=True):
         low, high = interval or (None, None)
         yield f"lesions found at {rate:g} false a film", Estimate(float(value), low, high, counts)
-    judged = [row for row in rows if row["pathology"] != "unknown"]
-    malignant = [row for row in judged if row["pathology"] == "malignant"]
-    rest = [row for row in judged if row["pathology"] != "malignant"]
-    yield "malignant vs rest, whole films", _area(malignant, rest, lambda row: float(row["score"]))
-
-
-def _findings(row: Row) -> FilmFindings:
-    lesions = tuple(float(word) for word in row["lesion_scores"].split())
-    false = tuple(float(word) for word in row["false_scores"].split())
-    return FilmFindings(row["patient_id"], row["source"], lesions, false, True, not lesions)
+    yield "malignant vs rest, whole films", film_auroc(films)
 
 
 def _print(figures: dict[str, Estimate], films: Sequence[Row], folds: int) -> None:

@@ -89,10 +89,11 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "tile_height": 192,
             "tile_width": 192,
             "mm_per_pixel": 0.4,
+            "base_channels": 16,
             "tiles_per_film": 2,
             "lesion_tile_share": 0.9,
             "lesion_film_share": 0.7,
-            "validate_every": 5,
+            "validate_every": 2,
         },
         "pretrain_classifier": {
             "epochs": 12,
