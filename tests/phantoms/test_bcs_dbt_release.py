@@ -205,19 +205,19 @@ def test_wrong_options_are_refused(tmp_path):
 # ---- nothing but the shape of a lesion tells
 
 
-def numbers(volume, place):
-    frame = volume.frame(place).astype(np.float64)
+def numbers(volume, frame):
+    frame = frame.astype(np.float64)
     inside = frame[volume.film.breast]
     return [
-        *((place + 0.5) / volume.count, volume.count, *frame.shape),
+        *(volume.count, *frame.shape),
         *(frame.mean(), frame.std(), inside.mean(), inside.std(), volume.film.breast.mean()),
     ]
 
 
 @pytest.fixture(scope="module")
-def slices():
-    """Numbers, lesion, malignant and patient of slices as a reader takes them."""
-    found = []
+def drawn():
+    """Numbers, lesion, malignant and patient of slices as a reader takes them, and of slabs."""
+    found = {"slices": [], "slabs": []}
     for index in range(120):
         (study,) = plan_patient(index, SEED, traps=False, damage=False)
         for view in study.views:
@@ -227,15 +227,19 @@ def slices():
             places = [focus.slice for focus in volume.foci] or [
                 int(depth * volume.count) for depth in depths
             ]
+            told = (bool(volume.foci), study.word == "Cancer", index)
+            frames = [volume.frame(number) for number in range(volume.count)]
             for place in places:
-                told = (bool(volume.foci), study.word == "Cancer", index)
-                found.append((numbers(volume, place), *told))
+                facts = [(place + 0.5) / volume.count, *numbers(volume, frames[place])]
+                found["slices"].append((facts, *told))
+            found["slabs"].append((numbers(volume, np.mean(frames, axis=0)), *told))
     return found
 
 
+@pytest.mark.parametrize("kind", ["slices", "slabs"])
 @pytest.mark.parametrize("question", ["lesion or none", "malignant or benign"])
-def test_kind_depth_size_mean_and_spread_tell_nothing(slices, question, capsys):
-    chosen = [one for one in slices if question == "lesion or none" or one[1]]
+def test_kind_depth_size_mean_and_spread_tell_nothing(drawn, kind, question, capsys):
+    chosen = [one for one in drawn[kind] if question == "lesion or none" or one[1]]
     facts = np.array([one[0] for one in chosen])
     label = np.array([one[1 if question == "lesion or none" else 2] for one in chosen])
     patients = np.array([one[3] for one in chosen])
@@ -246,6 +250,6 @@ def test_kind_depth_size_mean_and_spread_tell_nothing(slices, question, capsys):
     together = roc_auc_score(label, scores)
     alone = [roc_auc_score(label, column) if column.std() else 0.5 for column in facts.T]
     with capsys.disabled():
-        print(f"\n{question}, {len(label)} slices: {together:.3f}; {np.round(alone, 3)}")
+        print(f"\n{question}, {len(label)} {kind}: {together:.3f}; {np.round(alone, 3)}")
     assert 0.4 <= together <= 0.6
     assert all(0.4 <= one <= 0.6 for one in alone)

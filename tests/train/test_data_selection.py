@@ -107,6 +107,23 @@ def test_one_film_of_each_exposure_and_modality_the_best_annotated(tmp_path: Pat
     assert keys(made.train) == ["base1", "base2", "synthetic", "zcalc"]
 
 
+@pytest.mark.parametrize("stage", ["segment", "pretrain-encoder"])
+def test_of_a_volume_its_slab_is_taken_whatever_its_number_of_slices(
+    tmp_path: Path, stage: str
+) -> None:
+    names = {"one": ["slab", "a"], "two": ["slab", "a", "z"], "bare": ["a", "z"]}
+    films = []
+    for patient, kinds in names.items():
+        for name in kinds:
+            kind = {"frame_kind": "slab" if name == "slab" else "slice", "modality": "DBT"}
+            one = TinyFilm(f"{patient}-{name}", patient, "train", (BENIGN_MARK,))
+            films.append(with_row(one, pair_key=f"mias:{patient}", **kind))
+    made = select(tmp_path, films, stage)
+    assert keys(made.train) == ["bare-a", "one-slab", "two-slab"]
+    narrowed = select(tmp_path / "again", films, stage, where="frame_kind = 'slice'")
+    assert keys(narrowed.train) == ["bare-a", "one-a", "two-a"]
+
+
 def test_spot_views_and_implied_normals_are_left_out_unless_asked_for(tmp_path: Path) -> None:
     spot = with_row(TinyFilm("spot", "s", "train"), spot_mag=True)
     implied = with_row(TinyFilm("implied", "i", "test"), label_basis="implied")
