@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from beam_jobs.cli_corpus import audit, collect, show, validate
-from beam_jobs.cli_tools import card, diff, estimate, export_coco
+from beam_jobs.cli_tools import Slab, card, diff, estimate, export_coco
 from schemas.errors import MammoError, UsageError, missing_extra
 from schemas.spec import Spec
 
@@ -47,12 +47,6 @@ Releases = Annotated[
 Output = Annotated[str, Parameter(help="The corpus: a local folder or gs://bucket/prefix.")]
 Workers = Annotated[int | None, Parameter(help="Child processes; one for each core if not given.")]
 Key = Annotated[str | None, Parameter(help="File with a secret: ids become keyed pseudonyms.")]
-Slab = Annotated[
-    bool,
-    Parameter(
-        negative=(), help="Of tomosynthesis volumes also the mean of all slices, one a volume."
-    ),
-]
 Beam = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 Runner = Annotated[str, Parameter(help="local, dask, DataflowRunner, or any runner of Beam's.")]
 

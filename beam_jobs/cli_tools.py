@@ -13,7 +13,14 @@ from cyclopts import Parameter
 from beam_jobs.cli_corpus import Acknowledged, Corpus
 from schemas.errors import MammoError, UsageError
 
-__all__ = ["card", "diff", "estimate", "export_coco"]
+__all__ = ["Slab", "card", "diff", "estimate", "export_coco"]
+
+Slab = Annotated[
+    bool,
+    Parameter(
+        negative=(), help="Also one slab a tomosynthesis volume: the mean of all its slices."
+    ),
+]
 
 
 def card(
@@ -86,6 +93,7 @@ def estimate(
         str | None, Parameter(help="A corpus whose index is used, where a layout needs one.")
     ] = None,
     workers: int | None = None,
+    dbt_slab: Slab = False,
 ) -> None:
     """Say what a run would read, write, compute and cost, from its plan; no image is opened.
 
@@ -103,7 +111,9 @@ def estimate(
 
     releases = parse_releases(release)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(output=output or folder, releases=releases, workers=workers)
+        settings = Settings(
+            output=output or folder, releases=releases, workers=workers, dbt_slab=dbt_slab
+        )
         plan = plan_job(settings, ["--runner=local"])
     found = estimated(plan.tasks, [key for key, _ in releases])
     print_estimate(found, settings.children, sys.stdout)

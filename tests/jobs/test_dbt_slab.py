@@ -111,3 +111,19 @@ def test_the_plan_of_the_command_has_the_slabs(releases: Path, tmp_path: Path) -
     assert len(sides(films)) == 3
     assert (tmp_path / plan.folder / "tasks.parquet").exists()
     assert len(list((tmp_path / "plans").iterdir())) == 1
+
+
+def test_an_estimate_with_slabs_counts_them_and_costs_more(
+    releases: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["estimate", "--release", f"bcs_dbt={releases / 'bcs_dbt'}"]
+    figures = []
+    for more in ([], ["--dbt-slab"]):
+        assert main([*words, *more]) == 0
+        [line] = [line for line in capsys.readouterr().out.splitlines() if "bcs_dbt " in line]
+        cells = [cell.strip() for cell in line.strip("│").split("│")]
+        figures.append((int(cells[1]), float(cells[3]), float(cells[5])))
+    (images, read, hours), (more_images, more_read, more_hours) = figures
+    assert more_images == images + 9
+    assert more_read == read
+    assert more_hours > hours

@@ -27,8 +27,12 @@ from schemas.vocabulary import GeometryFrame, GeometryKind, Pathology, Split
 from tests.sources.copies import films, header_index, planned
 
 SLABS = "bcs_dbt with slabs"
-VARIANTS = {**{key: (key, {}) for key in sorted(SOURCES)}, SLABS: ("bcs_dbt", {"slabs": True})}
-"""Every source as it plans by default, and what else one can plan: key and options by name."""
+VARIANTS: dict[str, tuple[str, dict[str, bool], dict[str, float]]] = {
+    **{key: (key, {}, {}) for key in sorted(SOURCES)},
+    SLABS: ("bcs_dbt", {"slabs": True}, {"scale": 0.4}),
+}
+"""Every source as it plans by default, and what else one can plan: its key, its options, and the
+writer's own."""
 FIELDS = ("official_split", "birads", "age", "modality", "frame_kind")
 """Facts that a film must have as they were drawn, where the drawer recorded them."""
 
@@ -51,9 +55,9 @@ def written(tmp_path_factory):
 
     def write(variant: str) -> Drawn:
         if variant not in known:
-            key, options = VARIANTS[variant]
+            key, options, drawing = VARIANTS[variant]
             root = tmp_path_factory.mktemp("release")
-            truth = phantoms.write(root, [key], patients=8, seed=3, **options)[key]
+            truth = phantoms.write(root, [key], patients=8, seed=3, **options, **drawing)[key]
             release = Release.open(str(root / key))
             index = header_index(source(key), release)
             films = {film.film_key: film for film in truth.films}
