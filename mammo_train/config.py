@@ -114,6 +114,10 @@ class PretrainAutoencoderConfig(StageConfig):
         default=0.6, gt=0, lt=1, description="share of the blocks with breast that are hidden"
     )
     block_px: int = Field(default=16, ge=2, description="side of a hidden block in pixels")
+    target: Literal["contrast", "grey"] = Field(
+        default="contrast",
+        description="what is restored: departures from the surroundings, or grey levels",
+    )
     cosine_weight: float = Field(default=1.0, ge=0, description="weight of one minus the cosine")
     l1_weight: float = Field(default=1.0, ge=0, description="weight of the absolute error")
 
@@ -156,6 +160,9 @@ class SegmentConfig(StageConfig):
     )
     focal_gamma: float = Field(
         default=0.0, ge=0, description="focus of the cross-entropy; 0 is none"
+    )
+    deep_supervision: bool = Field(
+        default=False, description="let coarser levels of the decoder learn from the mask too"
     )
     min_region_mm2: float = Field(
         default=12.0, ge=0, description="smaller predicted regions are dropped"

@@ -6,6 +6,7 @@ boolean indexing, which would change shapes and fall back to the host on XLA.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 __all__ = [
     "IGNORE",
     "contrastive_loss",
+    "deep_loss",
+    "local_contrast",
     "patch_loss",
     "pixel_loss",
     "reconstruction_losses",
@@ -109,6 +112,32 @@ def segmentation_loss(
     return region_weight * overlap + pixel_weight * entropy
 
 
+def deep_loss(
+    logits: Sequence[Tensor], target: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Mean of a loss over logits of full size, half of it, and so on, each counting half as much.
+
+    Deep supervision (Lee et al. 2015, arXiv:1409.5185) with the weights of nnU-Net (Isensee et al.
+    2021, doi:10.1038/s41592-020-01008-z). A coarse pixel is lesion where any pixel under it is, so
+    that small lesions do not vanish, and else ignored where any is.
+
+    Parameters
+    ----------
+    logits
+        (N, 1, H / 2**k, W / 2**k) for k = 0, 1 ...
+    target
+        (N, 1, H, W): 1 lesion, 0 none, 255 ignored.
+    loss
+        Of logits and a target of their size.
+    """
+    lesion, ignored = (target == 1).float(), (target == IGNORE).float()
+    total = loss(logits[0], target)
+    for level, coarse in enumerate(logits[1:], 1):
+        lesion, ignored = F.max_pool2d(lesion, 2), F.max_pool2d(ignored, 2)
+        total = total + loss(coarse, lesion + IGNORE * ignored * (1 - lesion)) / 2**level
+    return total / sum(2.0**-level for level in range(len(logits)))
+
+
 def patch_loss(
     logits: Tensor, target: Tensor, weight: Tensor, *, label_smoothing: float = 0.0
 ) -> Tensor:
@@ -150,6 +179,38 @@ def contrastive_loss(
     loss = -(shares * partners).sum(dim=1) / count.clamp(min=1)
     counted = real * (count > 0).float()
     return (loss * counted).sum() / counted.sum().clamp(min=1)
+
+
+def local_contrast(image: Tensor, breast: Tensor, side: int) -> Tensor:
+    """Give each pixel's departure from the mean of its surroundings, over their deviation.
+
+    As the normalised pixels of He et al. 2021 (arXiv:2111.06377, §4.1), with a window that moves.
+    The level of a film, its thickness and its edge to the air are most of a picture's variance and
+    can be told from afar; without them what is left to restore is tissue.
+
+    Parameters
+    ----------
+    image, breast
+        (N, 1, H, W); breast is 1 or 0, air counts in no mean.
+    side
+        Of the square window in pixels, odd.
+
+    Returns
+    -------
+    Tensor
+        (N, 1, H, W), float32, 0 in the air.
+    """
+    image, breast = image.float(), breast.float()
+
+    def mean(values: Tensor) -> Tensor:
+        pooled = F.avg_pool2d(values * breast, side, 1, side // 2)
+        return pooled / share
+
+    share = F.avg_pool2d(breast, side, 1, side // 2).clamp(min=1e-6)
+    middle = mean(image)
+    spread = (mean(image**2) - middle**2).clamp(min=0)
+    # A hundredth of the range of grey levels is noise: flat tissue is not blown up to structure.
+    return (image - middle) * torch.rsqrt(spread + 0.04**2) * breast
 
 
 def reconstruction_losses(prediction: Tensor, image: Tensor, scored: Tensor) -> Tensor:

@@ -97,6 +97,8 @@ class UNet(Encoder):
         parameters of the usual form.
     outputs
         Channels of the logits.
+    deep
+        Whether the coarser levels of the decoder have logits of their own, for training alone.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class UNet(Encoder):
         inputs: int = 1,
         outputs: int = 1,
         norm: Literal["batch", "group"] = "batch",
+        deep: bool = False,
     ) -> None:
         super().__init__(base, levels, inputs=inputs, norm=norm)
         widths = self.widths
@@ -115,16 +118,32 @@ class UNet(Encoder):
         )
         self.merge = nn.ModuleList(_block(2 * width, width, norm) for width in widths[-2::-1])
         self.head = nn.Conv2d(base, outputs, 1)
+        coarse = widths[1:-1] if deep else []
+        self.coarse = nn.ModuleList(nn.Conv2d(width, outputs, 1) for width in coarse)
         self.start()
-        nn.init.normal_(self.head.weight, std=0.01)
-        if self.head.bias is not None:
-            nn.init.constant_(self.head.bias, -math.log((1 - PRIOR) / PRIOR))
+        for head in (self.head, *self.coarse):
+            nn.init.normal_(head.weight, std=0.01)
+            nn.init.constant_(head.bias, -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (N, inputs, H, W) to logits (N, outputs, H, W)."""
+        logits: Tensor = self.head(self._decode(image)[-1])
+        return logits
+
+    def pyramid(self, image: Tensor) -> list[Tensor]:
+        """Map images to logits of each level that has some: full size first, then half of it.
+
+        All levels but the deepest where the network is `deep`, else the full size alone.
+        """
+        *coarse, finest = self._decode(image)
+        heads = zip(self.coarse, reversed(coarse), strict=False)
+        return [self.head(finest), *(head(x) for head, x in heads)]
+
+    def _decode(self, image: Tensor) -> list[Tensor]:
         skips = self.encode(image)
         x = skips.pop()
+        maps: list[Tensor] = []
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat([skips.pop(), up(x)], dim=1))
-        logits: Tensor = self.head(x)
-        return logits
+            maps.append(x)
+        return maps

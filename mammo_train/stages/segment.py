@@ -12,9 +12,10 @@ forward and backward, base 16 about half; a canvas's cost grows with its area.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from mammo_train.data.tiles import grid_to_standard, predict_film
 from mammo_train.data.transforms import FilmTransform, SegmentTransform
 from mammo_train.evaluation.metrics import DiceSweep
 from mammo_train.evaluation.regions import Region, find_regions
-from mammo_train.losses import segmentation_loss
+from mammo_train.losses import deep_loss, segmentation_loss
 from mammo_train.models.unet import UNet
 from mammo_train.runtime import Batch, Runtime
 from mammo_train.stages.base import DrawnStage
@@ -106,7 +107,8 @@ def predict_films(
 
 def build_unet(config: SegmentConfig) -> UNet:
     """Build the U-Net that a config describes, with random weights."""
-    return UNet(config.base_channels, config.levels, norm=config.norm)
+    deep = config.deep_supervision
+    return UNet(config.base_channels, config.levels, norm=config.norm, deep=deep)
 
 
 def lesion_index(selection: Selection, film: FilmPrediction, lesion: Region) -> int:
@@ -188,20 +190,20 @@ class SegmentStage(DrawnStage[SegmentConfig]):
         )
 
     def loss(self, model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
-        """Give overlap loss plus cross-entropy of lesion against the rest."""
+        """Give overlap loss plus cross-entropy of lesion against the rest, at each level asked."""
         with runtime.autocast():
-            logits = model(batch["image"])
+            levels = cast("UNet", model).pyramid(batch["image"])
         target, weight = runtime.gather(batch["target"]), runtime.gather(batch["weight"])
-        return segmentation_loss(
-            runtime.gather(logits),
-            target,
-            weight,
+        one = functools.partial(
+            segmentation_loss,
+            weight=weight,
             region=self.config.region_loss,
             region_weight=self.config.region_weight,
             pixel_weight=self.config.pixel_weight,
             gamma=self.config.focal_gamma,
             lesion_weight=self.config.lesion_pixel_weight,
         )
+        return deep_loss([runtime.gather(logits) for logits in levels], target, one)
 
     def validate(self, model: nn.Module, runtime: Runtime) -> Mapping[str, float]:
         """Measure whole validation films: Dice of lesion films, false regions of normal ones."""

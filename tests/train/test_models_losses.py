@@ -12,7 +12,14 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18
 
-from mammo_train.losses import IGNORE, patch_loss, pixel_loss, region_loss, segmentation_loss
+from mammo_train.losses import (
+    IGNORE,
+    deep_loss,
+    patch_loss,
+    pixel_loss,
+    region_loss,
+    segmentation_loss,
+)
 from mammo_train.models.resnet import load_torchvision_weights, patch_classifier
 from mammo_train.models.unet import UNet
 from schemas.errors import UsageError
@@ -33,6 +40,36 @@ def test_unet_gives_logits_of_the_image_size(norm: str, shape: tuple[int, int]) 
     assert logits.shape == (2, 1, *shape)
     # A logit, not a probability: a fresh network leans far below zero, to the rarity of lesions.
     assert float(logits.detach().mean()) < -3
+
+
+def test_a_deep_unet_has_logits_at_each_level_but_the_deepest() -> None:
+    deep, plain = UNet(8, 4, deep=True), UNet(8, 4)
+    weights = deep.state_dict()
+    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
+    image = torch.rand(2, 1, 32, 48)
+    found = deep.pyramid(image)
+    assert [tuple(logits.shape[2:]) for logits in found] == [(32, 48), (16, 24), (8, 12)]
+    # The same weights otherwise, and inference computes nothing more.
+    torch.testing.assert_close(found[0], plain(image), rtol=0, atol=0)
+    assert [logits.shape for logits in plain.pyramid(image)] == [(2, 1, 32, 48)]
+
+
+def test_coarse_levels_count_half_and_keep_small_lesions() -> None:
+    target = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    target[0, 0, 2, 3] = 1  # one pixel, and beside it in one coarse pixel one that is ignored
+    target[0, 0, 2, 2] = IGNORE
+    target[0, 0, 6:, 6:] = IGNORE
+    seen: list[np.ndarray] = []
+
+    def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        seen.append(truth.float().numpy()[0, 0])
+        return logits.mean()
+
+    levels = [torch.full((1, 1, side, side), value) for side, value in ((8, 1.0), (4, 2.0))]
+    assert float(deep_loss(levels, target, loss)) == pytest.approx((1 + 2 / 2) / 1.5)
+    want = np.zeros((4, 4))
+    want[1, 1], want[3, 3] = 1, IGNORE
+    np.testing.assert_array_equal(seen[1], want)
 
 
 def test_classifier_is_torchvisions_resnet18_but_for_its_ends() -> None:

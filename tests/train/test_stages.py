@@ -23,7 +23,7 @@ from mammo_train.data.draws import BatchPlan, film_draws
 from mammo_train.data.transforms import SegmentTransform
 from mammo_train.runtime.cpu import CpuRuntime
 from mammo_train.stages import open_classifier, open_segment, repeat_real
-from mammo_train.stages.segment import predict_films
+from mammo_train.stages.segment import build_unet, predict_films
 from mammo_train.tracking import read_metrics
 from schemas.errors import UsageError
 from tests.train.corpus import Mark, TinyFilm, sample_of, tiny_films, write_corpus
@@ -210,11 +210,26 @@ def test_bright_lesions_are_learnt_within_seconds(tmp_path: Path) -> None:
     assert found["false_regions_per_normal_film"]["value"] < 1
 
 
+def test_deep_supervision_trains_and_evaluates(corpus: str, tmp_path: Path) -> None:
+    arguments = ["--data", corpus, "--work", str(tmp_path)]
+    deep = ["--segment.deep-supervision"]
+    assert main(["segment", *arguments, *options("segment"), *deep]) == 0
+    assert main(["evaluate", *arguments, "--pictures", "0"]) == 0
+    stage = open_segment(schemas.open(corpus), resolve_config("smoke"), workers=0)
+    plain = stage.build()
+    deeper = build_unet(stage.config.model_copy(update={"deep_supervision": True}))
+    heads = deeper.state_dict().keys() - plain.state_dict().keys()
+    assert {name.split(".")[0] for name in heads} == {"coarse"}
+
+
 def test_padding_shows_real_images_and_keeps_weight_zero() -> None:
     image = torch.arange(5.0).reshape(5, 1, 1, 1)
     weight = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0])
-    made = repeat_real({"image": image, "weight": weight, "target": torch.zeros(5)})
+    hidden = torch.tensor([1.0, 0.0, 3.0, 0.0, 0.0])
+    given = {"image": image, "weight": weight, "target": torch.zeros(5), "hidden": hidden}
+    made = repeat_real(given)
     assert made["image"].flatten().tolist() == [0, 0, 2, 2, 0]
+    assert made["hidden"].tolist() == [1, 1, 3, 3, 1]
     assert made["weight"] is weight
 
 
