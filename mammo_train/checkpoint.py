@@ -95,7 +95,7 @@ def save(
     name = f"{'best' if best else 'step'}-{position.step:08d}"
     judged = average.model if best and average else model
     weights = {key: _own(host(value)) for key, value in judged.state_dict().items()}
-    moments, groups = _flatten(optimizer, host)
+    moments = _flatten(optimizer, host)
     for key, value in (average.tensors() if average else {}).items():
         moments[f"{_MEAN}{key}"] = _own(host(value))
     target = folder / name
@@ -110,7 +110,7 @@ def save(
             place / "optimizer.safetensors", {**moments, "rng": torch.get_rng_state()}
         ),
     }
-    state = {"format": FORMAT, **asdict(position), "groups": groups, "sha256": digests}
+    state = {"format": FORMAT, **asdict(position), "sha256": digests}
     _write(place / "state.json", json.dumps(state, indent=1, sort_keys=True).encode())
     if target.exists():
         shutil.rmtree(target)
@@ -161,7 +161,7 @@ def restore(
     mean = {key[len(_MEAN) :]: moments.pop(key) for key in list(moments) if key.startswith(_MEAN)}
     if average is not None:
         average.model.load_state_dict(mean)
-    optimizer.load_state_dict(_unflatten(moments, state["groups"]))
+    _load_moments(optimizer, moments)
     return _position(state)
 
 
@@ -256,22 +256,28 @@ def _own(tensor: Tensor) -> Tensor:
 
 def _flatten(
     optimizer: torch.optim.Optimizer, host: Callable[[Tensor], Tensor]
-) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    state = optimizer.state_dict()
-    moments = {
+) -> dict[str, Tensor]:
+    return {
         f"{index}.{name}": _own(host(torch.as_tensor(value)))
-        for index, values in state["state"].items()
+        for index, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
     }
-    return moments, [dict(group) for group in state["param_groups"]]
 
 
-def _unflatten(moments: Mapping[str, Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
+def _load_moments(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in moments.items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
-    return {"state": state, "param_groups": groups}
+    # The optimiser's own options: another device may step in another way, the rate is the step's.
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for weight, values in optimizer.state.items():
+        for name, value in values.items():
+            # A fused step goes through memory in order: row-major moments beside channels_last
+            # weights would be paired with the wrong ones, without an error.
+            if value.shape == weight.shape and value.stride() != weight.stride():
+                values[name] = torch.empty_like(weight).copy_(value)
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:

@@ -155,7 +155,7 @@ def train(
     model = runtime.prepare(model, stage.example())
     if runtime.first:
         say(runtime.describe())
-    optimizer = _adamw(model, settings)
+    optimizer = _adamw(model, settings, fused=runtime.fused_optimizer)
     average = Average(model, settings.ema_decay) if settings.ema_decay else None
     judged = average.model if average else model
     identity = fingerprint(stage)
@@ -357,8 +357,10 @@ def learning_rate(step: int, total: int, config: StageConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _adamw(model: nn.Module, config: StageConfig) -> torch.optim.AdamW:
-    return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
+def _adamw(model: nn.Module, config: StageConfig, *, fused: bool) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=fused
+    )
 
 
 @torch.no_grad()

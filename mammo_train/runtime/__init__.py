@@ -46,6 +46,8 @@ class Runtime(ABC):
         All processes must do the same with the device at all times, also to read from it.
     precision
         ``fp32`` or ``bf16``, settled by `prepare`.
+    fused_optimizer
+        Let AdamW go through weights and moments once a step, not once an operation.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Runtime(ABC):
     world: int = 1
     lockstep: bool = False
     precision: Precision = "auto"
+    fused_optimizer: bool = False
 
     @property
     def first(self) -> bool:

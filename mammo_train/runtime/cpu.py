@@ -23,6 +23,7 @@ class CpuRuntime(RankedRuntime):
     """The host itself; results are bitwise repeatable for one number of threads and processes."""
 
     name = "cpu"
+    fused_optimizer = True
 
     def __init__(self, precision: Precision = "auto") -> None:
         super().__init__("gloo")

@@ -248,3 +248,30 @@ def test_decay_is_that_of_adamw_and_leaves_norms_and_biases_alone() -> None:
             optimizer.step()
     for mine, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(mine, wanted)
+
+
+@pytest.mark.parametrize("fused", [(True, False), (False, True), (True, True)])
+def test_a_device_that_steps_in_another_way_goes_on_from_a_checkpoint(
+    fused: tuple[bool, bool], tmp_path: Path
+) -> None:
+    """Weights in channels_last, whose moments are stored row by row."""
+    model = torch.nn.Conv2d(3, 5, 3).to(memory_format=torch.channels_last)
+    other = copy.deepcopy(model)
+    first = torch.optim.AdamW(model.parameters(), lr=0.1, fused=fused[0])
+    second = torch.optim.AdamW(other.parameters(), lr=0.1, fused=fused[1])
+    images = torch.randn(4, 2, 3, 8, 8)
+
+    def step(network: torch.nn.Module, optimizer: torch.optim.Optimizer, image: Any) -> None:
+        optimizer.zero_grad()
+        network(image).square().mean().backward()
+        optimizer.step()
+
+    for image in images[:3]:
+        step(model, first, image)
+    checkpoint.save(tmp_path, checkpoint.Position(step=3), model, first, keep=1)
+    checkpoint.restore(tmp_path, {}, other, second)
+    for network, optimizer in ((model, first), (other, second)):
+        step(network, optimizer, images[3])
+    assert second.param_groups[0]["fused"] is fused[1]
+    for wanted, found in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
