@@ -184,6 +184,13 @@ class PretrainClassifierConfig(StageConfig):
     )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing")
     depth: Literal[18, 50] = Field(default=18, description="layers of the ResNet")
+    width: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        multiple_of=0.125,
+        description="share of the ResNet's channels; less than 1 takes no weights of torchvision",
+    )
     weights: Path | None = Field(
         default=None,
         description="state dict in torchvision's layout of that ResNet (.safetensors or .pth)",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,9 @@ __all__ = ["CLASSES", "load_torchvision_weights", "patch_classifier", "weights_d
 CLASSES = ("background", "benign", "malignant")
 
 
-def patch_classifier(weights: Path | None = None, *, depth: Literal[18, 50] = 18) -> nn.Module:
+def patch_classifier(
+    weights: Path | None = None, *, depth: Literal[18, 50] = 18, width: float = 1.0
+) -> nn.Module:
     """Build the classifier: (N, 1, S, S) float patches to (N, 3) logits.
 
     Parameters
@@ -30,17 +32,52 @@ def patch_classifier(weights: Path | None = None, *, depth: Literal[18, 50] = 18
         is what a grey picture repeated over three channels would give, and ``fc`` is left out.
     depth
         Layers.
+    width
+        Share of torchvision's channels in every layer: half of them is a quarter of the weights.
+
+    Raises
+    ------
+    UsageError
+        The weights do not fit, or are those of another width.
     """
     from torchvision.models import resnet18, resnet50  # type: ignore[import-untyped]
 
     build = {18: resnet18, 50: resnet50}[depth]
     model: nn.Module = build(weights=None, num_classes=len(CLASSES))
-    first = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
-    model.conv1 = first
+    if width != 1:
+        _narrow(model, width)
+        features = cast("nn.Linear", model.fc).in_features
+        model.fc = nn.Linear(round(width * features), len(CLASSES))
+    model.conv1 = _drawn(
+        nn.Conv2d(1, round(width * 64), kernel_size=7, stride=2, padding=3, bias=False)
+    )
     if weights is not None:
         load_torchvision_weights(model, weights, depth=depth)
     return model
+
+
+def _drawn(conv: nn.Conv2d) -> nn.Conv2d:
+    """Draw the weights as torchvision's ResNet does."""
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv
+
+
+def _narrow(module: nn.Module, width: float) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            narrow = nn.Conv2d(
+                max(1, round(width * child.in_channels)),
+                round(width * child.out_channels),
+                kernel_size=child.kernel_size,  # type: ignore[arg-type]
+                stride=child.stride,  # type: ignore[arg-type]
+                padding=child.padding,  # type: ignore[arg-type]
+                bias=False,
+            )
+            setattr(module, name, _drawn(narrow))
+        elif isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.BatchNorm2d(round(width * child.num_features)))
+        else:
+            _narrow(child, width)
 
 
 def load_torchvision_weights(model: nn.Module, path: Path, *, depth: int = 18) -> None:

@@ -160,12 +160,12 @@ class ClassifyStage(DrawnStage[ClassifyConfig]):
             **super().fingerprint(),
             "proposals": self._found.digest if self._found else None,
             "initial": self._initial[1] if self._initial else None,
-            "patch": [patches.depth, patches.patch_mm, patches.patch_px],
+            "patch": [patches.depth, patches.width, patches.patch_mm, patches.patch_px],
         }
 
     def build(self) -> nn.Module:
         """Build the classifier, from the patch classifier's best weights where they are."""
-        network = patch_classifier(depth=self._patches.depth)
+        network = patch_classifier(depth=self._patches.depth, width=self._patches.width)
         if self._initial:
             checkpoint.load_model(self._initial[0], network)
         return RegionClassifier(

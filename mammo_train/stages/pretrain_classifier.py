@@ -202,7 +202,8 @@ class ClassifierStage(DrawnStage[PretrainClassifierConfig]):
 
     def build(self) -> nn.Module:
         """Build the ResNet, from the user's weights where given."""
-        return patch_classifier(self.config.weights, depth=self.config.depth)
+        config = self.config
+        return patch_classifier(config.weights, depth=config.depth, width=config.width)
 
     def example(self) -> Tensor:
         """Give noise in the shape of a batch."""

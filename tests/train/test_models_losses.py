@@ -78,6 +78,18 @@ def test_classifier_is_torchvisions_resnet18_but_for_its_ends() -> None:
     assert patch_classifier()(torch.rand(2, 1, 64, 64)).shape == (2, 3)
 
 
+def test_half_the_channels_are_a_quarter_of_the_weights(tmp_path: Path) -> None:
+    torchvisions = [p for name, p in resnet18().named_parameters() if not name.startswith("fc.")]
+    inner = [p.numel() // 4 for p in torchvisions[1:] if p.ndim == 4]
+    norms = [p.numel() // 2 for p in torchvisions if p.ndim == 1]
+    model = patch_classifier(width=0.5)
+    assert count(model) == sum(inner) + sum(norms) + 32 * 49 + 257 * 3
+    assert model(torch.rand(2, 1, 64, 64)).shape == (2, 3)
+    save_file(resnet18().state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(UsageError, match=r"tensor conv1.weight should have shape \(32, 1, 7, 7\)"):
+        patch_classifier(tmp_path / "w.safetensors", width=0.5)
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_torchvision_weights_start_the_classifier(tmp_path: Path, suffix: str) -> None:
     donor = resnet18(weights=None).eval()
