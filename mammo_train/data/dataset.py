@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -110,20 +111,24 @@ class DrawDataset(Dataset[Any]):
     def _pictures(self, draws: Sequence[Draw], masks: Sequence[bool]) -> Iterator[tuple[Any, Any]]:
         """Give image and mask of each draw, decoded once where there is room to keep them."""
         names = [(draw.sample_id, mask) for draw, mask in zip(draws, masks, strict=True)]
-        new = [i for i, name in enumerate(names) if name not in self._kept]
-        asked = [draws[i] for i in new], [masks[i] for i in new]
-        read = dict(zip(new, self.reader.payloads(*asked), strict=True))
-        for i, (draw, name) in enumerate(zip(draws, names, strict=True)):
+        new = [name not in self._kept for name in names]
+        read = self.reader.payloads(
+            list(itertools.compress(draws, new)), list(itertools.compress(masks, new))
+        )
+        for draw, name, is_new in zip(draws, names, new, strict=True):
+            pair = _decoded(draw, *next(read)) if is_new else self._kept[name]
             if name in self._kept:
                 yield self._kept[name]
                 continue
-            image, mask = read[i]
-            pair = decode_image(image, draw), None if mask is None else decode_mask(mask, draw)
             size = sum(array.nbytes for array in pair if array is not None)
             if size <= self._room:
                 self._kept[name] = pair
                 self._room -= size
             yield pair
+
+
+def _decoded(draw: Draw, image: bytes, mask: bytes | None) -> tuple[Any, Any]:
+    return decode_image(image, draw), None if mask is None else decode_mask(mask, draw)
 
 
 _TIMED_OUT = "DataLoader timed out"  # how torch's own message begins

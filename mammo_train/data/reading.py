@@ -17,7 +17,7 @@ from mammo_train.data.draws import Draw
 from schemas.errors import MammoError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from schemas.store import Store
 
@@ -57,10 +57,12 @@ class SampleReader:
 
     def payloads(
         self, draws: Sequence[Draw], masks: Sequence[bool]
-    ) -> list[tuple[bytes, bytes | None]]:
-        """Return image and mask bytes of each draw, in order; mask None where not asked for.
+    ) -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield image and mask bytes of each draw, in order; mask None where not asked for.
 
-        On gs:// the reads run in a pool of `REMOTE_THREADS` threads.
+        On gs:// the reads run in a pool of `REMOTE_THREADS` threads. On a disk each waits until it
+        is asked for: payloads dropped one by one leave their memory to the next, and several
+        megabytes of fresh memory cost more than reading into them.
 
         Raises
         ------
@@ -70,8 +72,8 @@ class SampleReader:
         if is_remote(self.store) and len(draws) > 1:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(REMOTE_THREADS, thread_name_prefix="read")
-            return list(self._pool.map(self._payload, draws, masks))
-        return [self._payload(draw, mask) for draw, mask in zip(draws, masks, strict=True)]
+            return self._pool.map(self._payload, draws, masks)
+        return map(self._payload, draws, masks)
 
     def arrays(self, draw: Draw, mask: bool = True) -> tuple[Image, Mask | None]:
         """Return the image (uint16, H x W) and, if asked for and there, the mask (uint8, H x W)."""
