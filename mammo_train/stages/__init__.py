@@ -43,6 +43,9 @@ STAGES = (
 KEEP_BYTES = 1 << 30
 """Decoded pictures that a run without loader processes keeps: a small corpus is decoded once."""
 
+SHOWN = ("image", "hidden")
+"""Of a batch, what decides what the network sees."""
+
 
 def open_stage(name: str, corpus: Corpus, config: RunConfig, *, workers: int) -> AnyStage:
     """Select a stage's data from a corpus version and make the stage.
@@ -123,12 +126,12 @@ def open_classify(corpus: Corpus, config: RunConfig, *, workers: int) -> Classif
 def repeat_real(batch: Batch) -> Batch:
     """Show the network real images in place of padding, whose weight stays 0.
 
-    The loss leaves samples of weight 0 out, BatchNorm cannot: a black image in the batch would
-    shift the statistics of all others.
+    The loss leaves samples of weight 0 out, BatchNorm cannot: a black image in the batch, or one
+    of which nothing is hidden, would shift the statistics of all others.
     """
     real = torch.nonzero(batch["weight"] > 0).flatten()
     if not len(real) or len(real) == len(batch["weight"]):
         return batch
     rows = torch.arange(len(batch["weight"]))
     rows[batch["weight"] == 0] = real[torch.arange(len(rows) - len(real)) % len(real)]
-    return {**batch, "image": batch["image"][rows]}
+    return {**batch, **{name: batch[name][rows] for name in SHOWN if name in batch}}
