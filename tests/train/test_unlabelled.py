@@ -24,7 +24,7 @@ from mammo_train.cli import main
 from mammo_train.config import resolve_config
 from mammo_train.data.selection import build_selections
 from mammo_train.data.views import fixed_views, view_draws
-from mammo_train.losses import contrastive_loss, reconstruction_losses
+from mammo_train.losses import contrastive_loss, local_contrast, reconstruction_losses
 from mammo_train.models.contrastive import ContrastiveEncoder
 from mammo_train.models.unet import UNet
 from mammo_train.stages import open_autoencoder, open_encoder
@@ -158,6 +158,32 @@ def test_only_scored_pixels_count_in_the_reconstruction() -> None:
     guess[scored == 0] = 99.0
     again = reconstruction_losses(*(torch.from_numpy(a) for a in (guess, image, scored)))
     assert torch.equal(again, found)
+
+
+def test_contrast_is_measured_against_the_breast_around_a_pixel() -> None:
+    made = np.random.default_rng(5)
+    image = made.uniform(1, 3, (12, 15)).astype(np.float32)
+    breast = made.uniform(size=image.shape) > 0.3
+    breast[4, 7] = True
+    image[~breast] = 0
+    found = local_contrast(
+        torch.from_numpy(image)[None, None], torch.from_numpy(breast)[None, None], 5
+    )
+    around = image[2:7, 5:10][breast[2:7, 5:10]]
+    expected = (image[4, 7] - around.mean()) / np.sqrt(around.var() + 0.04**2)
+    assert float(found[0, 0, 4, 7]) == pytest.approx(expected, abs=1e-4)
+    assert (found[0, 0].numpy()[~breast] == 0).all()
+
+
+def test_contrast_knows_neither_level_nor_gain_and_makes_no_structure_of_flat_tissue() -> None:
+    made = torch.Generator().manual_seed(3)
+    image = 2 + torch.randn((2, 1, 32, 32), generator=made)
+    breast = torch.ones_like(image)
+    plain, other = (local_contrast(x, breast, 9) for x in (image, 3 * image + 5))
+    assert torch.allclose(plain, other, atol=0.02)
+    assert float(plain.std()) == pytest.approx(1, abs=0.1)
+    nearly_flat = 2 + 0.001 * torch.randn((1, 1, 32, 32), generator=made)
+    assert float(local_contrast(nearly_flat, torch.ones_like(nearly_flat), 9).abs().max()) < 0.15
 
 
 def test_nearest_views_are_counted() -> None:
