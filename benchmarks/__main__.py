@@ -10,7 +10,18 @@ import sys
 import time
 from collections.abc import Sequence
 
-NAMES = ("speed", "memory", "kill", "learning", "audit", "planning", "planning_embed", "real_mias")
+NAMES = (
+    "speed",
+    "memory",
+    "kill",
+    "learning",
+    "audit",
+    "planning",
+    "planning_embed",
+    "real_mias",
+    "loader",
+    "generalise",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

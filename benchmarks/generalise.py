@@ -48,8 +48,7 @@ RECIPE = (
     "--segment.epochs", "6", "--segment.validate-every", "2", "--segment.learning-rate", "2e-3",
     "--pretrain-encoder.epochs", "6", "--pretrain-encoder.validate-every", "3",
     "--pretrain-autoencoder.epochs", "6", "--pretrain-autoencoder.validate-every", "3",
-    "--pretrain-classifier.epochs", "10", "--pretrain-classifier.draws-per-epoch", "512",
-    "--pretrain-classifier.validate-every", "2",
+    "--pretrain-classifier.epochs", "8", "--pretrain-classifier.validate-every", "2",
     "--classify.epochs", "3", "--classify.films-per-epoch", "128",
     "--classify.validate-every", "1",
 )  # fmt: skip
