@@ -7,9 +7,12 @@ fixed before the folds were looked at and is the same for all.
 
 from __future__ import annotations
 
+import os
+import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,8 @@ OPTIONS = (
     "--pretrain-classifier.patch-mm", "25.6", "--pretrain-classifier.patch-px", "128",
     "--pretrain-classifier.epochs", "10", "--pretrain-classifier.draws-per-epoch", "1600",
     "--pretrain-classifier.validate-every", "2", "--pretrain-classifier.background-share", "0.5",
-    "--pretrain-classifier.hard-share", "0.25",
+    "--pretrain-classifier.hard-share", "0.25", "--pretrain-classifier.width", "0.5",
+    "--workers", "1",
 )  # fmt: skip
 """What each fold is trained with: some 500 steps of either network."""
 
@@ -49,7 +53,9 @@ def main() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(Path(folder), range(FOLDS), OPTIONS)
     minutes = (time.monotonic() - began) / 60
-    print(f"\n{minutes:.1f} minutes, the bound is {MINUTES}\n")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = (used.ru_utime + used.ru_stime) / 60
+    print(f"\n{minutes:.1f} minutes, the bound is {MINUTES}; {cpu:.1f} core minutes\n")
     missed = [] if minutes < MINUTES else [f"{minutes:.1f} minutes, the bound is {MINUTES}"]
     lesion = figures["lesion vs normal, patches"].value
     if lesion is None or lesion < LEAST:
@@ -66,18 +72,25 @@ def measure(root: Path, folds: Sequence[int], options: Sequence[str]) -> dict[st
     command("beam_jobs", "run", "--release", f"mias={MIAS}", "--output", str(corpus))
     films: list[Row] = []
     patches: list[Row] = []
-    for fold in folds:
-        work = root / f"fold-{fold}"
-        place = ("--data", str(corpus), "--work", str(work))
-        began = time.monotonic()
-        command("mammo_train", "run", *place, "--fold", f"{fold}/{FOLDS}", *options)
-        command("mammo_train", "evaluate", *place, "--pictures", "0")
-        films += rows(work / "report" / "films.csv")
-        patches += rows(work / "report" / "patches.csv")
-        print(f"fold {fold}: {time.monotonic() - began:.0f} s", flush=True)
+    # One thread a fold and a fold a core: two threads in small layers mostly wait for each other.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for report in pool.map(lambda fold: _fold(root, corpus, fold, options), folds):
+            films += rows(report / "films.csv")
+            patches += rows(report / "patches.csv")
     figures = {**dict(_patch_figures(patches)), **dict(_film_figures(films))}
     _print(figures, films, len(folds))
     return figures
+
+
+def _fold(root: Path, corpus: Path, fold: int, options: Sequence[str]) -> Path:
+    work = root / f"fold-{fold}"
+    place = ("--data", str(corpus), "--work", str(work))
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    began = time.monotonic()
+    command("mammo_train", "run", *place, "--fold", f"{fold}/{FOLDS}", *options, environment=alone)
+    command("mammo_train", "evaluate", *place, "--pictures", "0", environment=alone)
+    print(f"fold {fold}: {time.monotonic() - began:.0f} s", flush=True)
+    return work / "report"
 
 
 def _patch_figures(patches: Sequence[Row]) -> Iterator[tuple[str, Estimate]]:
