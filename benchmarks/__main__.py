@@ -21,6 +21,7 @@ NAMES = (
     "real_mias",
     "loader",
     "generalise",
+    "pretraining",
 )
 
 
