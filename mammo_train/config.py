@@ -130,6 +130,9 @@ class SegmentConfig(StageConfig):
         description="first weights: auto (pretrain-autoencoder's, else pretrain-encoder's, "
         "if finished), none, or a file",
     )
+    initial_parts: Literal["encoder", "all"] = Field(
+        default="encoder", description="of the first weights: the encoder's, or the decoder's too"
+    )
     mm_per_pixel: float = Field(default=0.4, gt=0, description="millimetres of one network pixel")
     tile_height: int = Field(
         default=512, ge=16, multiple_of=16, description="network pixels of a tile"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ FEEDERS: Mapping[str, tuple[str, ...]] = {
 }
 """From which stages a stage begins by ``auto``, the best first."""
 
-PARTS = ("down.", "up.", "merge.")  # the head has learnt another question
+ENCODER = "down."
+PARTS = (ENCODER, "up.", "merge.")  # the head has learnt another question
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Initial:
     def word(self) -> str:
         """Origin and digest, for a fingerprint."""
         return f"{self.origin} {self.digest}".strip()
+
+    def encoder(self) -> Initial:
+        """Leave the decoder fresh."""
+        kept = {name: value for name, value in self.tensors.items() if name.startswith(ENCODER)}
+        return replace(self, tensors=kept)
 
     def sentence(self, stage: str) -> str:
         """Say where the stage begins."""
@@ -136,10 +142,10 @@ def _of_file(file: Path, origin: str) -> Initial:
     except SafetensorError as error:
         raise UsageError(f"initial {file} is no safetensors file: {error}") from None
     chosen = {name: value for name, value in tensors.items() if name.startswith(PARTS)}
-    if not chosen:
+    if not any(name.startswith(ENCODER) for name in chosen):
         raise UsageError(
-            f"initial {file} holds no tensor of a U-Net (their names begin with down., up. or "
-            f"merge.): give a checkpoint's model.safetensors"
+            f"initial {file} holds no tensor of a U-Net's encoder (their names begin with down.): "
+            f"give a checkpoint's model.safetensors"
         )
     return Initial(origin, hashlib.sha256(data).hexdigest(), str(file), chosen)
 

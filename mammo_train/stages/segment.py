@@ -149,7 +149,8 @@ class SegmentStage(DrawnStage[SegmentConfig]):
 
     def start(self, work: Path, device: Callable[[], Runtime]) -> None:
         """Find the first weights."""
-        self.initial = find_initial(self.config.initial, work, self.name)
+        found = find_initial(self.config.initial, work, self.name)
+        self.initial = found.encoder() if self.config.initial_parts == "encoder" else found
 
     def notes(self) -> Sequence[str]:
         """Say what it begins from."""

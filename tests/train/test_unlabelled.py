@@ -27,7 +27,7 @@ from mammo_train.data.views import fixed_views, view_draws
 from mammo_train.losses import contrastive_loss, local_contrast, reconstruction_losses
 from mammo_train.models.contrastive import ContrastiveEncoder
 from mammo_train.models.unet import UNet
-from mammo_train.stages import open_autoencoder, open_encoder
+from mammo_train.stages import open_autoencoder, open_encoder, open_segment
 from mammo_train.stages.pretrain_encoder import nearest_is_partner, probe
 from mammo_train.tracking import read_metrics
 from schemas.errors import UsageError
@@ -366,7 +366,26 @@ def test_first_weights_of_a_file_and_what_is_wrong_with_others(
         assert words in " ".join(capsys.readouterr().err.split())
     file = tmp_path / "unet.safetensors"
     assert train("segment", corpus, tmp_path / "w", "--segment.initial", str(file)) == 0
-    assert "starts with the encoder and decoder of" in capsys.readouterr().out
+    assert "starts with the encoder of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"), [("encoder", "the encoder of"), ("all", "the encoder and decoder of")]
+)
+def test_the_decoder_comes_along_where_it_is_asked_for(
+    parts: str, said: str, trained: Path, corpus: str
+) -> None:
+    network = {"base_channels": 4, "levels": 3, "initial_parts": parts}
+    config = resolve_config("smoke", {"segment": network})
+    stage = open_segment(schemas.open(corpus), config, workers=0)
+    stage.start(trained, lambda: pytest.fail("no network has to run"))
+    assert f"segment starts with {said}" in stage.notes()[0]
+    (best,) = (trained / "stages/pretrain-autoencoder/checkpoints").glob("best-*")
+    given, begun = load_file(best / "model.safetensors"), stage.build().state_dict()
+    assert torch.equal(begun["down.2.3.weight"], given["down.2.3.weight"])
+    for name in ("up.0.weight", "merge.1.3.weight"):
+        assert torch.equal(begun[name], given[name]) == (parts == "all")
+    assert not torch.equal(begun["head.weight"], given["head.weight"])
 
 
 @pytest.mark.parametrize(
