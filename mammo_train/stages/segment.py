@@ -1,8 +1,8 @@
 """``segment``: a U-Net learns where lesions are, on completely annotated films.
 
 Batch: one canvas a draw (`SegmentTransform`), lesion or not, 255 ignored. Model: `UNet`, one
-logit; its first weights are those of ``pretrain-autoencoder`` but for the head, or the encoder of
-``pretrain-encoder``, where one is finished. Loss: soft overlap of the batch plus cross-entropy.
+logit; its first weights are the encoder of ``pretrain-autoencoder``, or of ``pretrain-encoder``,
+where one is finished. Loss: soft overlap of the batch plus cross-entropy.
 Metric: mean Dice of the lesion films of the validation split, whole films, at the threshold that
 is best there.
 
