@@ -41,11 +41,15 @@ class Shrink:
 class _Undecoded(DrawDataset):
     """Reads and checks payloads as training does, and returns their sizes."""
 
-    def _batch(self, draws: Sequence[Draw]) -> Tensors:
+    def _batch(self, draws: Sequence[Draw]) -> dict[str, Any]:
         real = [draw for draw in draws if draw.row >= 0]
         read = self.reader.payloads(real, [False] * len(real))
-        sizes = torch.tensor([len(image) for image, _ in read])
+        sizes = torch.tensor(list(map(_size, read)))
         return {"row": torch.tensor([draw.row for draw in real]), "size": sizes}
+
+
+def _size(payloads: tuple[bytes, bytes | None]) -> int:
+    return len(payloads[0])
 
 
 class Ours:
