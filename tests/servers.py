@@ -130,7 +130,7 @@ class Fault:
     cut
         Leave so many bytes out of the answer's body, while its length says otherwise.
     garble
-        Let the upload arrive with its first byte inverted.
+        Let the upload, or a download of the whole, arrive with its first byte inverted.
     flip
         Store the upload with its first byte inverted, after it was checked.
     """
@@ -311,7 +311,10 @@ class _Handler(BaseHTTPRequestHandler):
         }
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         if asked is None:
-            self._answer(200, found.data, headers)
+            whole = found.data
+            if self._fault.garble:
+                whole = bytes([whole[0] ^ 0xFF]) + whole[1:]
+            self._answer(200, whole, headers)
             return
         first, last = int(asked[1]), min(int(asked[2]), len(found.data) - 1)
         if first > last:

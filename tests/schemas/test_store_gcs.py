@@ -365,6 +365,15 @@ def test_a_file_that_is_not_what_was_declared_is_not_sent(
     assert stub_gcs.log == []
 
 
+def test_a_whole_read_that_was_garbled_on_its_way_is_read_again(
+    stub_gcs: StubGcs, stub_store: Store
+) -> None:
+    stub_store.create("a", b"as it was stored")
+    stub_gcs.faults.append(Fault("^GET /download", garble=True))
+    assert stub_store.read("a") == b"as it was stored"
+    assert sum("download" in request for request in stub_gcs.log) == 2
+
+
 @pytest.mark.parametrize("size", [9, BIG])
 def test_bytes_garbled_on_their_way_are_refused_by_the_service(
     stub_gcs: StubGcs, stub_store: Store, tmp_path: Path, size: int
