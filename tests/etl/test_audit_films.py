@@ -32,7 +32,7 @@ from schemas.spec import Spec
 
 MIAS = source("mias")
 Picture = npt.NDArray[np.float64]
-ODD = 8  # every so many films are planted again, film by film
+ODD = 4  # every so many films are planted again, film by film
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def test_copies_of_real_films_are_found_and_nothing_else(
     assert {name: found[name] for name in FOUND_ANYWAY if found[name] < 0.95} == {}
     assert found["mirrored"] >= 0.9  # but for a breast that fills the film, which has no side
     assert found["cropped 5 %"] >= 0.9
-    assert np.mean(list(found.values())) >= 0.94
+    assert np.mean(list(found.values())) >= 0.95
 
 
 def _say(capsys: pytest.CaptureFixture[str], title: str, found: dict[str, float]) -> None:
