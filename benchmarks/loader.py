@@ -91,7 +91,7 @@ def _contenders(folder: Path, payload: str, python: Path | None) -> Iterator[dic
             place = folder / (f"{payload}-{kind}" if peer else payload)
             if python is not None or not peer:
                 process = Process(kind, str(place), python if peer else None)
-                running[kind] = stack.enter_context(process)
+                running[kind] = stack.enter_context(contextlib.closing(process))
         yield running
 
 

@@ -181,30 +181,14 @@ def _wds_item(sample: dict[str, Any], *, decoded: bool) -> Item:
     return item_of((row_of(sample["__key__"]), payload), decoded=decoded)
 
 
-class Mosaicml:
-    """The same bytes as MDS, in the loader that counts samples for a resume."""
+class Peer:
+    """The same bytes in the format of a peer, in the loader that counts samples for a resume."""
 
-    def __init__(self, folder: Path, workers: int, decoded: bool) -> None:
-        from benchmarks.loader_peers import mosaicml_loader
-
-        make = functools.partial(item_of, decoded=decoded)
-        self.loader = mosaicml_loader(folder, BATCH, make, batch_of, _settings(workers))
-
-    def epoch(self, number: int, start: int) -> Iterable[Tensors]:
-        """See `Contender`."""
-        _refuse_start(start)
-        loader: Iterable[Tensors] = self.loader
-        return loader
-
-
-class Litdata:
-    """The same bytes as litdata's chunks, in the loader that counts samples for a resume."""
-
-    def __init__(self, folder: Path, workers: int, decoded: bool) -> None:
-        from benchmarks.loader_peers import litdata_loader
+    def __init__(self, folder: Path, workers: int, decoded: bool, *, kind: str) -> None:
+        from benchmarks.loader_peers import LOADERS
 
         make = functools.partial(item_of, decoded=decoded)
-        self.loader = litdata_loader(folder, BATCH, make, batch_of, _settings(workers))
+        self.loader = LOADERS[kind](folder, BATCH, make, batch_of, _settings(workers))
 
     def epoch(self, number: int, start: int) -> Iterable[Tensors]:
         """See `Contender`."""
@@ -225,10 +209,9 @@ def contender(kind: str, place: str, workers: int, decoded: bool) -> Contender:
             place, workers, decoded
         )
         return ours
-    makers: dict[str, Any] = {
-        "floor": Floor, "webdataset": WebDataset, "mosaicml": Mosaicml, "litdata": Litdata,
-    }  # fmt: skip
-    made: Contender = makers[kind](Path(place), workers, decoded)
+    makers: dict[str, Any] = {"floor": Floor, "webdataset": WebDataset}
+    make = makers.get(kind) or functools.partial(Peer, kind=kind)
+    made: Contender = make(Path(place), workers, decoded)
     return made
 
 

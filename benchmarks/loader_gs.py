@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -35,8 +36,8 @@ def measure_gs(corpus: Path, count: int, rounds: int) -> list[str]:
         with faraway(int(bucket.url.rpartition(":")[2]), DELAY_S) as proxy:
             there = {"STORAGE_EMULATOR_HOST": proxy.url}
             with (
-                Process("ours", str(corpus)) as disk,
-                Process("ours", _BUCKET, environment=there) as remote,
+                closing(Process("ours", str(corpus))) as disk,
+                closing(Process("ours", _BUCKET, environment=there)) as remote,
             ):
                 running = {"disk": disk, "gs": remote}
                 _check(running, count)

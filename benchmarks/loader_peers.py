@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.loader_contenders import row_of
 
-__all__ = ["litdata_loader", "mosaicml_loader", "peers_python", "write_litdata", "write_mosaicml"]
+__all__ = ["LOADERS", "peers_python", "write_litdata", "write_mosaicml"]
 
 ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venv" / "bench-loader"
 PINS = Path(__file__).with_name("loader_peers.txt")
@@ -118,6 +118,10 @@ def litdata_loader(
     transform = functools.partial(_made, make=make)
     data = StreamingDataset(str(folder), shuffle=True, drop_last=False, transform=transform)
     return StreamingDataLoader(data, batch_size=batch, collate_fn=collate, **settings)
+
+
+LOADERS = {"mosaicml": mosaicml_loader, "litdata": litdata_loader}
+"""The peers that live in this environment, by their key."""
 
 
 def _made(sample: Member, make: Make) -> Any:

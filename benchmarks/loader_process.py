@@ -9,8 +9,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 __all__ = ["Answer", "Process"]
 
@@ -37,7 +35,7 @@ class Answer:
 
 
 class Process:
-    """Runs `benchmarks.loader_contenders` for as long as it is entered."""
+    """Runs `benchmarks.loader_contenders` until it is closed."""
 
     def __init__(
         self,
@@ -72,15 +70,8 @@ class Process:
             raise SystemExit(f"{self.kind} ended with {self._process.wait()}")
         return Answer(**json.loads(line))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it: it ends by itself when there are no more questions."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

@@ -285,10 +285,11 @@ def _waiting(corpus: str, folder: Path) -> list[str]:
 
 def _waits(path: Path) -> tuple[list[float], list[float]]:
     """Give seconds and seconds of waiting of each step."""
+    from mammo_train.presets import PRESETS
     from mammo_train.tracking import read_metrics
 
     rows = [row for row in read_metrics(path) if row["kind"] == "train"]
-    batch = {"segment": 16, "pretrain-classifier": 64}[path.parent.name]
+    batch = PRESETS["base"][path.parent.name.replace("-", "_")]["batch_size"]
     seconds = [batch / float(row["images_per_second"]) for row in rows]
     shares = [float(row["waiting_share"]) for row in rows]
     return seconds, [a * b for a, b in zip(seconds, shares, strict=True)]

@@ -40,7 +40,7 @@ def mean_of_frames(file: dicom.DicomFile) -> dicom.StoredPixels:
             f"pixels are {one.array.dtype}; slabs are made of 8 to 16 bits",
         )
     dtype = one.array.dtype
-    total = one.array.squeeze().astype(np.int64)
+    total = one.array.reshape(one.array.shape[-2:]).astype(np.int64)
     for number in range(1, count):
         following = dicom.decode(file, number, number)
         total += following.array[0]

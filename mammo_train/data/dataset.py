@@ -9,11 +9,9 @@ inside a worker comes back as a value and is raised here as one sentence.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import itertools
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mammo_train.data.draws import BatchPlan, BatchSampler, Draw
 from mammo_train.data.reading import SampleReader, decode_image, decode_mask, is_remote
+from mammo_train.memory import keep_freed
 from schemas.errors import MammoError, StoreError
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ POLL_S = 5.0
 SMALL = 4096  # bytes
 KEPT_FREE = 64 << 20
 """Bytes of freed memory that a worker keeps for its next films."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where torch passes tensors between processes on Linux
 
 
@@ -159,20 +157,7 @@ def _start_worker(environment: dict[str, str], worker: int) -> None:
     # A fork server keeps the environment of the moment it was started at.
     os.environ.update(environment)
     cv2.setNumThreads(1)
-    _keep_memory()
-
-
-def _keep_memory() -> None:
-    """Have glibc keep what payloads and pictures leave free, instead of giving it back each time.
-
-    By default a block of several megabytes comes from the kernel, page fault by page fault, for
-    every film anew (mallopt(3): M_TRIM_THRESHOLD, M_MMAP_THRESHOLD). Elsewhere nothing is changed.
-    """
-    if sys.platform.startswith("linux"):
-        with contextlib.suppress(AttributeError):  # musl has no mallopt
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(_M_TRIM_THRESHOLD, KEPT_FREE)
-            mallopt(_M_MMAP_THRESHOLD, KEPT_FREE // 2)
+    keep_freed(KEPT_FREE)
 
 
 def default_workers(store: Store) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import time
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
+from mammo_train.memory import keep_freed
 from mammo_train.runtime import Batch, Precision
 from mammo_train.runtime.ranks import GlobalBatchNorm, RankedRuntime
 
@@ -18,8 +18,6 @@ __all__ = ["CpuRuntime"]
 
 # bf16 has to win clearly: it costs digits, and the probe is short.
 WORTH = 1.15
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
 class CpuRuntime(RankedRuntime):
@@ -30,7 +28,7 @@ class CpuRuntime(RankedRuntime):
 
     def __init__(self, precision: Precision = "auto") -> None:
         super().__init__("gloo")
-        _keep_freed_memory()
+        keep_freed()
         self.precision = precision
         self.probe: str | None = None
 
@@ -71,19 +69,6 @@ class CpuRuntime(RankedRuntime):
         many = f"{self.world} processes of " if self.world > 1 else ""
         text = f"cpu, {many}{torch.get_num_threads()} thread(s), {self.precision}"
         return f"{text} ({self.probe})" if self.probe else text
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep what a step frees for the next one.
-
-    It gives large blocks back to the system at once, and each step then faults in all its
-    activations and gradients again, page by page: 6 to 15 % of a step's processor time, for
-    which the process holds up to a fifth more memory.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # no glibc
-        tell = ctypes.CDLL("libc.so.6").mallopt
-        tell(_M_MMAP_MAX, 0)
-        tell(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _autocast(precision: str) -> AbstractContextManager[object]:

@@ -91,7 +91,7 @@ class AutoencoderStage(DrawnStage[PretrainAutoencoderConfig]):
         return {**super().fingerprint(), **words, "initial_weights": self.initial.word}
 
     def build(self) -> nn.Module:
-        """Build the U-Net, whose one output is the grey level."""
+        """Build the U-Net, whose one output is what is restored."""
         model = build_unet(self.network.model_copy(update={"deep_supervision": False}))
         # From the middle of the range: a lesion's prior would have to be unlearnt first.
         nn.init.kaiming_normal_(model.head.weight, nonlinearity="linear")

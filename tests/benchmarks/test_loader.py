@@ -7,6 +7,7 @@ import http.client
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,14 @@ def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("kind", ["floor", "webdataset"])
 def test_peers_deliver_the_films_that_were_drawn(kind: str, corpus: Path) -> None:
-    with Process(kind, str(corpus)) as process:
+    with closing(Process(kind, str(corpus))) as process:
         answer = process.epoch(1, True, 0, digest=True)
     assert answer.by_row == expected()
     answer.refuse_unless_all(COUNT)
 
 
 def test_ours_delivers_them_and_resumes_at_a_batch_with_other_workers(corpus: Path) -> None:
-    with Process("ours", str(corpus)) as process:
+    with closing(Process("ours", str(corpus))) as process:
         whole = process.epoch(2, True, 3, digest=True)
         rest = process.epoch(1, True, 3, start=1, digest=True)
     whole.refuse_unless_all(COUNT)

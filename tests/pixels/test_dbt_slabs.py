@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -21,19 +19,21 @@ from etl.pixels.decode import Picture, load
 from etl.pixels.encode import decode_mask
 from etl.pixels.frames import settle_frame
 from etl.pixels.standardise import standardise
-from etl.readers import dicom_pixels
 from etl.sources import bcs_dbt
 from schemas.film import FileRef, Film, FilmLesion, Geometry
 from schemas.rejects import Reject
 from schemas.spec import Spec
 from schemas.vocabulary import FrameKind, GeometryKind, Orientation
-from tests.pixels.test_dbt_volumes import (
+from tests.pixels.dbt_volumes import (
     BOX,
     COUNT,
-    MEASURE,
+    TURNS,
     WIDTH,
     breast,
+    counted_frames,
     film,
+    large_volume,
+    peak_mib,
     sample,
     volume,
 )
@@ -97,15 +97,7 @@ def test_plain_pixels_give_the_same_slab(tmp_path: Path) -> None:
     assert np.array_equal(picture(stream.getvalue()).array, picture(data).array)
 
 
-@pytest.mark.parametrize(
-    ("side", "upside_down", "orientation"),
-    [
-        ("L", False, "identity"),
-        ("R", False, "hflip"),
-        ("L", True, "rot180"),
-        ("R", True, "vflip"),
-    ],
-)
+@pytest.mark.parametrize(("side", "upside_down", "orientation"), TURNS)
 def test_boxes_of_all_slices_lie_where_their_squares_are_stored(
     tmp_path: Path, side: str, upside_down: bool, orientation: str
 ) -> None:
@@ -196,14 +188,7 @@ def test_a_slab_with_one_broken_frame_is_rejected_and_other_slices_are_not(tmp_p
 
 
 def test_frames_are_decoded_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
-    decode = dicom_pixels.decode_frame
-
-    def counted(stream: bytes, *rest: Any) -> Any:
-        calls.append(len(stream))
-        return decode(stream, *rest)
-
-    monkeypatch.setattr(dicom_pixels, "decode_frame", counted)
+    calls = counted_frames(monkeypatch)
     data = volume(tmp_path, "L")
     sample(data, slab(data))
     assert len(calls) == COUNT + 1  # frame 0 once more, for the side of the breast
@@ -215,36 +200,11 @@ def test_the_slab_of_a_hundred_large_frames_takes_less_than_600_mib(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """2457 x 1890 x 100: 929 MB decoded; every other frame is smooth, which saves half the time."""
-    rng = np.random.default_rng(4)
-    y, x = np.mgrid[:2457, :1890].astype(np.float32)
-    inside = (x / 1500) ** 2 + ((y - 1228) / 1100) ** 2 < 1
-    noise = rng.standard_normal(inside.shape, dtype=np.float32)
-    noisy, smooth = (
-        bytes(
-            imagecodecs.jpeg2k_encode(
-                np.where(inside, 400 + level * noise, 8).astype(np.uint16),
-                **{"level": 0, "codecformat": "j2k", "reversible": True, "bitspersample": 16},
-                numthreads=1,
-            )
-        )
-        for level in (4, 0)
-    )
-    header = dcmread(BytesIO(volume(tmp_path, "L")))
-    header.Rows, header.Columns, header.NumberOfFrames = 2457, 1890, 100
-    header.PixelData = encapsulate([noisy, smooth] * 50)
-    header.save_as(tmp_path / "1-1.dcm")
-    size = (tmp_path / "1-1.dcm").stat().st_size
+    size = large_volume(tmp_path, (4, 0))
     assert size > 68_000_000  # the release's median
     ref = FileRef(role="image", path="1-1.dcm", size=size)
     one = replace(slab(b"", lesions=()), files=(ref,))
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path), one.to_json()],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=220,
-    )
-    assert done.returncode == 0, done.stderr
+    peak = peak_mib(tmp_path, one)
     with capsys.disabled():
-        print(f"\npeak of the slab of a volume of {size / 1e6:.0f} MB: {done.stdout.strip()} MiB")
-    assert int(done.stdout) < 600
+        print(f"\npeak of the slab of a volume of {size / 1e6:.0f} MB: {peak} MiB")
+    assert peak < 600

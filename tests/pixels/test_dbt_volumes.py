@@ -2,120 +2,46 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
 from etl.phantoms.tomosynthesis import write_tomosynthesis
 from etl.pixels.decode import load
 from etl.pixels.frames import settle_frame
 from etl.pixels.standardise import standardise
-from etl.readers import dicom, dicom_pixels
+from etl.readers import dicom
 from etl.sources import bcs_dbt
-from schemas.film import FileRef, Film, FilmLesion, Geometry
+from schemas.film import FileRef, FilmLesion, Geometry
 from schemas.rejects import Reject
-from schemas.sample import Sample
 from schemas.spec import Spec
 from schemas.vocabulary import (
     FrameKind,
-    GeometryFrame,
     GeometryKind,
-    Laterality,
-    Modality,
     Orientation,
     SpacingSource,
 )
-
-HEIGHT, WIDTH, COUNT = 240, 180, 12
-BOX = (20, 60, 50, 100)
-"""Of the upright picture of a left breast: X, Y, X + Width, Y + Height."""
-
-
-def breast(side: str, level: int = 400) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    """Half an ellipse on one side, brighter where the box is, of a little noise."""
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    inside = ((x + 0.5) / 130) ** 2 + ((y - 119.5) / 110) ** 2 < 1
-    noise = np.random.default_rng(2).integers(0, 60, (HEIGHT, WIDTH))
-    image = np.where(inside, level + noise, 8)
-    image[BOX[1] : BOX[3], BOX[0] : BOX[2]] += 200
-    return (image if side == "L" else image[:, ::-1]).astype(np.uint16)
-
-
-def upright_box(side: str) -> tuple[int, ...]:
-    return BOX if side == "L" else (WIDTH - BOX[2], BOX[1], WIDTH - BOX[0], BOX[3])
-
-
-def volume(folder: Path, side: str, *, upside_down: bool = False, level: int = 400) -> bytes:
-    turn = -1 if upside_down else 1
-    frames = []
-    for number in range(COUNT):
-        frame = breast(side, level) + np.uint16(number)
-        frames.append(np.ascontiguousarray(frame[::turn, ::turn]))
-    path = folder / "1-1.dcm"
-    write_tomosynthesis(
-        path,
-        frames,
-        patient_id="DBT-P90001",
-        sex="F",
-        study_id="DBT-S90001",
-        description="",
-        study="2.25.11111111111111111",
-        series="2.25.22222222222222222",
-        number=1,
-        view="CC",
-        spacing_mm=0.5,
-        window=(450.0, 900.0),
-    )
-    return path.read_bytes()
-
-
-def film(data: bytes, side: str, frame: int | None = 6, **changes: Any) -> Film:
-    values = tuple(float(value) for value in upright_box(side))
-    lesion = FilmLesion(lesion_id="1", geometry=Geometry(kind=GeometryKind.BOX, values=values))
-    fields: dict[str, Any] = {
-        "source": "bcs_dbt",
-        "film_key": "one",
-        "patient_key": "anna",
-        "files": (FileRef(role="image", path="1-1.dcm", size=len(data)),),
-        "modality": Modality.DBT,
-        "laterality": Laterality(side),
-        "frame_kind": FrameKind.SLICE,
-        "frame": frame,
-        "geometry_frame": GeometryFrame.DBT_UPRIGHT,
-        "lesions": (lesion,),
-        "annotation": "complete",
-        "annotation_kind": "box",
-        "licence": "free",
-    }
-    return Film(**{**fields, **changes})
-
-
-def sample(data: bytes, one: Film) -> Sample:
-    made = standardise(one, lambda _: data, Spec(), bcs_dbt.RELEASE, bcs_dbt.resolve)
-    assert isinstance(made, Sample), made
-    return made
-
-
-@pytest.mark.parametrize(
-    ("side", "upside_down", "orientation"),
-    [
-        ("L", False, "identity"),
-        ("R", False, "hflip"),
-        ("L", True, "rot180"),
-        ("R", True, "vflip"),
-    ],
+from tests.pixels.dbt_volumes import (
+    COUNT,
+    TURNS,
+    breast,
+    counted_frames,
+    film,
+    large_volume,
+    peak_mib,
+    sample,
+    volume,
 )
+
+
+@pytest.mark.parametrize(("side", "upside_down", "orientation"), TURNS)
 def test_pixels_are_turned_and_boxes_found_where_the_bright_square_is_stored(
     tmp_path: Path, side: str, upside_down: bool, orientation: str
 ) -> None:
@@ -251,38 +177,10 @@ def test_a_frame_that_the_file_lacks_is_a_reject(tmp_path: Path) -> None:
 def test_no_frame_is_decoded_that_is_not_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frame: int, decoded: int
 ) -> None:
-    calls = []
-    decode = dicom_pixels.decode_frame
-
-    def counted(stream: bytes, *rest: Any) -> Any:
-        calls.append(len(stream))
-        return decode(stream, *rest)
-
-    monkeypatch.setattr(dicom_pixels, "decode_frame", counted)
+    calls = counted_frames(monkeypatch)
     data = volume(tmp_path, "L")
     sample(data, film(data, "L", frame))
     assert len(calls) == decoded
-
-
-MEASURE = """
-import sys
-from etl.pixels.standardise import standardise
-from etl.sources import bcs_dbt
-from schemas.film import Film
-from schemas.sample import Sample
-from schemas.spec import Spec
-from schemas.store import open_store
-
-store = open_store(sys.argv[1])
-for text in sys.argv[2:]:
-    film = Film.from_json(text)
-    read = lambda ref: store.read(ref.path)
-    made = standardise(film, read, Spec(), bcs_dbt.RELEASE, bcs_dbt.resolve)
-    assert isinstance(made, Sample), made
-# not ru_maxrss, which begins with what the parent held when it forked
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(int(status["VmHWM"].split()[0]) // 1024)
-"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to measure a process")
@@ -290,34 +188,15 @@ def test_a_hundred_large_frames_take_less_than_600_mib(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """2457 x 1890 x 100: 929 MB decoded; one code stream stands for all, as large as real ones."""
-    rng = np.random.default_rng(4)
-    y, x = np.mgrid[:2457, :1890].astype(np.float32)
-    inside = (x / 1500) ** 2 + ((y - 1228) / 1100) ** 2 < 1
-    noise = rng.standard_normal(inside.shape, dtype=np.float32)
-    frame = np.where(inside, 400 + 3 * noise, 8).astype(np.uint16)
-    code = imagecodecs.jpeg2k_encode(
-        frame, level=0, codecformat="j2k", reversible=True, bitspersample=16, numthreads=1
-    )
-    header = dcmread(BytesIO(volume(tmp_path, "L")))
-    header.Rows, header.Columns, header.NumberOfFrames = 2457, 1890, 100
-    header.PixelData = encapsulate([bytes(code)] * 100)
-    header.save_as(tmp_path / "1-1.dcm")
-    size = (tmp_path / "1-1.dcm").stat().st_size
+    size = large_volume(tmp_path, (3,))
     assert size > 68_000_000  # the release's median
     ref = FileRef(role="image", path="1-1.dcm", size=size)
     one = film(b"", "L", 50, lesions=(), files=(ref,))
     other = replace(one, frame=None, depth_fraction=0.3)
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path), one.to_json(), other.to_json()],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    peak = peak_mib(tmp_path, one, other)
     with capsys.disabled():
-        print(f"\npeak of a volume of {size / 1e6:.0f} MB: {done.stdout.strip()} MiB")
-    assert int(done.stdout) < 600
+        print(f"\npeak of a volume of {size / 1e6:.0f} MB: {peak} MiB")
+    assert peak < 600
 
 
 def test_the_reader_reads_what_pydicom_reads(tmp_path: Path) -> None:
