@@ -83,7 +83,7 @@ def _farewell(out: Path, seconds: float) -> None:
 
   {out}/contact-sheet.png   the corpus, lesions drawn
   {out}/corpus/             manifest (Parquet), lesions, shards (tar)
-  {out}/model/              checkpoints, curves.png of both stages
+  {out}/model/              checkpoints, curves.png of each stage
   {out}/report/             metrics.json, test samples with truth, prediction, patch and score
 
 Query it:
