@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mammo_train.data.draws import BatchPlan, BatchSampler, Draw
 from mammo_train.data.reading import SampleReader, decode_image, decode_mask, is_remote
-from mammo_train.memory import keep_freed
+from mammo_train.data.worker import start_worker
 from schemas.errors import MammoError, StoreError
 
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ PREFETCH = 2
 TIMEOUT_S = 600.0
 POLL_S = 5.0
 SMALL = 4096  # bytes
-KEPT_FREE = 64 << 20
-"""Bytes of freed memory that a worker keeps for its next films."""
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where torch passes tensors between processes on Linux
 
 
@@ -149,15 +147,6 @@ def _is_time_out(error: RuntimeError) -> bool:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def _start_worker(environment: dict[str, str], worker: int) -> None:
-    import cv2
-
-    # A fork server keeps the environment of the moment it was started at.
-    os.environ.update(environment)
-    cv2.setNumThreads(1)
-    keep_freed(KEPT_FREE)
 
 
 def default_workers(store: Store) -> int:
@@ -297,7 +286,7 @@ class Loader:
             batch_sampler=self.sampler,
             num_workers=self.workers,
             collate_fn=_as_it_is,
-            worker_init_fn=functools.partial(_start_worker, dict(os.environ)),
+            worker_init_fn=functools.partial(start_worker, dict(os.environ), os.getpid()),
             multiprocessing_context=context,
             prefetch_factor=PREFETCH,
             persistent_workers=True,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +244,43 @@ def test_killed_worker_ends_with_a_sentence(corpus: Path) -> None:
     with pytest.raises(MammoError, match=r"worker was killed .*lower --workers"), loader_errors():
         list(loader)
     loader.close()
+
+
+KILLED = """
+import sys, time
+from tests.train.test_data_loader import SEGMENT, BatchPlan, Loader, segment_draws, train_of
+
+store, train = train_of(sys.argv[1])
+loader = Loader(store, SEGMENT, workers=2, plan=BatchPlan(segment_draws(train, 7, 0), 5))
+batches = iter(loader)
+next(batches)
+print("reading", flush=True)
+time.sleep(120)
+"""
+
+
+def test_no_worker_outlives_a_trainer_that_was_killed(corpus: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(corpus)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True
+    ) as trainer:
+        assert trainer.stdout is not None
+        assert trainer.stdout.readline() == b"reading\n"
+        trainer.kill()
+    until = time.monotonic() + 20
+    while _group_lives(trainer.pid):
+        if time.monotonic() > until:
+            os.killpg(trainer.pid, signal.SIGKILL)
+            pytest.fail("processes of the loader were left behind")
+        time.sleep(0.2)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_hanging_worker_ends_with_a_sentence(corpus: Path) -> None:
